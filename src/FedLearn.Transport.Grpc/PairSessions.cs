@@ -97,24 +97,9 @@ internal sealed partial class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHo
                 pair.Serving = null; // also where the session could not be closed: else its party could never join again
         }
 
+        // What a handler throws may not end the host either, which waits for this when it stops.
         if (channel is not null)
-            Tell(pair.Party, failure);
-    }
-
-    /// <summary>Tells everybody that a session has ended. What one of them throws ends neither the host, which waits for this when it stops, nor what the others are told.</summary>
-    private void Tell(string party, Exception? failure)
-    {
-        foreach (Action<string, Exception?> handler in Delegate.EnumerateInvocationList(SessionEnded))
-            try
-            {
-                handler(party, failure);
-            }
-#pragma warning disable CA1031 // somebody else's code, and nobody is left to catch what it throws
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                LogHandlerFailure(party, e.GetType().Name);
-            }
+            EventHandlers.CallEach(SessionEnded, handler => handler(pair.Party, failure), thrown => LogHandlerFailure(pair.Party, thrown));
     }
 
     [LoggerMessage(7, LogLevel.Error, "A handler that was told of the end of the session with party {Party} failed: {Failure}.")]

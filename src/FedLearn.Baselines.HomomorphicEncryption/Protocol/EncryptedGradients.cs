@@ -94,7 +94,6 @@ public sealed class EncryptedGradients : IJointGradients
             await WarmUpAsync(rows, stop).ConfigureAwait(false);
             for (int batch = 0; batch < rows.Layout.Count; batch++)
                 _columns.Add(await _encryptor.EncodeAsync(rows.ColumnsOf(batch), rows.Layout.Size(batch), stop).ConfigureAwait(false));
-            return true;
         }, cancellationToken).ConfigureAwait(false);
         return new JointAgreement((int)total, noise, _scheme.Engine, Stopwatch.GetElapsedTime(start).TotalSeconds);
     }

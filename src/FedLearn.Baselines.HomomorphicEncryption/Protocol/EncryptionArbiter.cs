@@ -132,11 +132,7 @@ public sealed class EncryptionArbiter
             Task turn = gate.WaitAsync(cancellationToken);
             try
             {
-                await ChannelGuard.WhileTheyWaitAsync([channel], async _ =>
-                {
-                    await turn.ConfigureAwait(false);
-                    return true;
-                }, cancellationToken).ConfigureAwait(false);
+                await ChannelGuard.WhileTheyWaitAsync([channel], _ => turn, cancellationToken).ConfigureAwait(false);
                 long start = Stopwatch.GetTimestamp();
                 BigInteger[] opened = await ChannelGuard.WhileTheyWaitAsync([channel],
                     stop => EncryptedGradients.CheckedAsync(round, channel, () => key.OpenAsync(masked.Bytes, columns[party], stop)), cancellationToken).ConfigureAwait(false);
@@ -167,9 +163,8 @@ public sealed class EncryptionArbiter
             EngineSeconds = engineSeconds,
             Calibration = calibration,
             SecureNoise = mechanism?.IsSecure ?? true,
-            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))],
-            Traffic = new ChannelStatistics(channels.Sum(c => c.Statistics.MessagesSent), channels.Sum(c => c.Statistics.MessagesReceived),
-                channels.Sum(c => c.Statistics.BytesSent), channels.Sum(c => c.Statistics.BytesReceived)),
+            Sent = GlmReleases.Sent(channels),
+            Traffic = ChannelStatistics.Of(channels),
         };
     }
 

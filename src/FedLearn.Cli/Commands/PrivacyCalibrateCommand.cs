@@ -55,25 +55,18 @@ internal static class PrivacyCalibrateCommand
         command.SetAction(parsed =>
         {
             // Where the mode is written plainly, PrivacyCommand.Route has called the other command; in a response file it is not seen there.
-            if (mode.Of(parsed) == PrivacyMode.OneRound)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "--mode", "one-round has numbers of its own.", "Use fedlearn privacy one-round; its --help has the options.");
+            Refuse(mode.Of(parsed) == PrivacyMode.OneRound, "--mode", "one-round has numbers of its own.", "Use fedlearn privacy one-round; its --help has the options.");
             GlmFamilyKind kind = family.Of(parsed);
-            if (kind is GlmFamilyKind.Gaussian or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie && parsed.GetValue(targetBound) is null)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "--target-bound", "the gaussian, poisson and tweedie families need a bound on the label.",
-                    "Give the largest |label| that you declare, not one taken from the data.");
-            bool declared = parsed.GetResult(classes) is { Implicit: false };
-            if (declared != (kind == GlmFamilyKind.Multinomial))
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "--classes", "the multinomial family has a number of classes, and no other has.",
-                    "Add or leave out --classes.");
-            if (parsed.GetValue(share) is not null && calibration.Of(parsed) != Calibration.WeightNoise)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "--share", "only the weight-noise calibration shares mu^2 between messages and gradients.",
-                    "Add --calibration weight-noise, or leave --share out.");
-            if (parsed.GetValue(evaluationShare) is not null && calibration.Of(parsed) == Calibration.WeightNoise)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "--evaluation-share", "weight noise covers the final weights already, at no further cost.",
-                    "Leave --evaluation-share out.");
-            if (parsed.GetValue(evaluationShare) is not null && unit.Of(parsed) == PrivacyUnit.Label)
-                throw new ConfigurationException(CliErrors.OptionsDisagree, "--evaluation-share", "unit label protects no features, so there is nothing to charge for.",
-                    "Leave --evaluation-share out, or use --unit record.");
+            bool declared = parsed.GetResult(classes) is { Implicit: false }, evaluates = parsed.GetValue(evaluationShare) is not null;
+            Refuse(kind is GlmFamilyKind.Gaussian or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie && parsed.GetValue(targetBound) is null, "--target-bound",
+                "the gaussian, poisson and tweedie families need a bound on the label.", "Give the largest |label| that you declare, not one taken from the data.");
+            Refuse(declared != (kind == GlmFamilyKind.Multinomial), "--classes", "the multinomial family has a number of classes, and no other has.", "Add or leave out --classes.");
+            Refuse(parsed.GetValue(share) is not null && calibration.Of(parsed) != Calibration.WeightNoise, "--share",
+                "only the weight-noise calibration shares mu^2 between messages and gradients.", "Add --calibration weight-noise, or leave --share out.");
+            Refuse(evaluates && calibration.Of(parsed) == Calibration.WeightNoise, "--evaluation-share",
+                "weight noise covers the final weights already, at no further cost.", "Leave --evaluation-share out.");
+            Refuse(evaluates && unit.Of(parsed) == PrivacyUnit.Label, "--evaluation-share",
+                "unit label protects no features, so there is nothing to charge for.", "Leave --evaluation-share out, or use --unit record.");
             var parameters = new HdpVflParameters
             {
                 Family = kind,
@@ -98,6 +91,12 @@ internal static class PrivacyCalibrateCommand
             PrivacyCommand.Print(parsed, json, document, warnings);
         });
         return command;
+    }
+
+    private static void Refuse(bool disagree, string option, string cause, string remedy)
+    {
+        if (disagree)
+            throw new ConfigurationException(CliErrors.OptionsDisagree, option, cause, remedy);
     }
 
     private static (JsonObject Document, string[] Warnings) Calibrate(HdpVflParameters parameters, HdpVflNoise noise, double epsilon, double delta)

@@ -9,6 +9,7 @@ using FedLearn.Cli.Output;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using Spectre.Console;
+using static System.FormattableString;
 
 namespace FedLearn.Cli.Recommend;
 
@@ -195,6 +196,4 @@ internal static class Preparation
 
     private static ConfigurationException Taken(string directory, string cause) =>
         new(PrepareErrors.OutputTaken, directory, cause, "Name another directory, or move what is to be kept out of it; an earlier preparation is replaced when nothing in it was changed or added.");
-
-    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

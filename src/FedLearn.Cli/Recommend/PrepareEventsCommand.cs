@@ -1,12 +1,12 @@
 using System.CommandLine;
 using System.Diagnostics;
-using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Commands;
 using FedLearn.Cli.Output;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
+using static System.FormattableString;
 
 namespace FedLearn.Cli.Recommend;
 
@@ -42,7 +42,6 @@ internal static class PrepareEventsCommand
         { events, directory, items, schema, user, item, time, rating, least, mark, split, json };
         command.SetAction((parsed, cancellationToken) =>
         {
-            var watch = Stopwatch.StartNew();
             Terminal terminal = Terminal.Of(parsed);
             string place = parsed.GetRequiredValue(directory), path = parsed.GetRequiredValue(events);
             (string? table, string? tableSchema) = (parsed.GetValue(items), parsed.GetValue(schema));
@@ -50,60 +49,65 @@ internal static class PrepareEventsCommand
                 throw new ConfigurationException(PrepareErrors.EventOptions, table is null ? "--items" : "--items-schema", "a table of items and its schema belong together.", "Give both, or neither.");
             if (parsed.GetValue(least) is { } given && (!double.IsFinite(given) || parsed.GetValue(rating) is null))
                 throw new ConfigurationException(PrepareErrors.EventOptions, "--least", "it is no finite number, or there is no column of ratings to compare with.", "Write a number, and name the column: --rating rating.");
-            OutputFile.CheckApartFromFolder([path, .. table is null ? Array.Empty<string>() : [table, tableSchema!]], place);
-            Preparation.Check(place);
-            RatingSplit warm = split.Of(parsed);
             InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = mark.Of(parsed) };
-            ItemTable? catalogue = table is null ? null : DssmFiles.ReadItems(table, DssmSchema.Load(tableSchema!), columns.DecimalMark, cancellationToken: cancellationToken);
-            InteractionLog log;
-            try
-            {
-                log = DssmFiles.ReadLog(path, columns, catalogue, cancellationToken);
-            }
-            catch (BadInputException e) when (e.Id == DataErrors.ColumnMissing)
-            {
-                throw new BadInputException(e.Id, e.Place, e.Cause, $"{e.Remedy} Columns of other names are named by --user, --item, --time and --rating.", e);
-            }
-
-            terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
-            if (log.Repeats > 0)
-                terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));
-            string name = Path.GetFileNameWithoutExtension(path), splitName = Preparation.NameOf(warm);
-            var files = new JsonObject();
-            Preparation.Make(place, new JsonObject { ["data"] = name, ["split"] = splitName }, unfinished =>
-                InteractionFiles.Write(log, name, unfinished, table is null ? null : (table, tableSchema!), warm, columns.DecimalMark, (file, rows) =>
-                {
-                    if (rows > 0)
-                        terminal.Log(Invariant($"written: {file}, {rows} rows"));
-                    files[file] = rows;
-                }, cancellationToken));
-            JsonObject roles = Preparation.Events(warm, log.Interactions);
-            Preparation.Print(terminal, roles);
-            if (roles["job.json"]!["train"]!.GetValue<int>() == 0)
-                terminal.Log("warning: nothing to train on: no event is a positive of the training's time. See --rating, --least and --split.");
-            terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
-            terminal.Log("to train with others, add them to the parties of the run files: each has its own table of the same users (docs/guide/recommendation-files.md)");
+            JsonObject document = Prepare(path, table is null ? null : (table, tableSchema!), columns, split.Of(parsed), place, terminal, cancellationToken);
             if (parsed.GetValue(json))
-            {
-                parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
-                {
-                    ["data"] = name,
-                    ["directory"] = Path.GetFullPath(place),
-                    ["split"] = splitName,
-                    ["users"] = log.Users.Count,
-                    ["items"] = log.Items.Count,
-                    ["counted"] = log.Count,
-                    ["positives"] = log.Positives,
-                    ["repeats"] = log.Repeats,
-                    ["events"] = roles,
-                    ["files"] = files,
-                }.ToJsonString(ReportWriter.Readable));
-            }
-
+                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
             return Task.CompletedTask;
         });
         return command;
     }
 
-    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+    /// <summary>Makes the files, and says what is in them.</summary>
+    private static JsonObject Prepare(string path, (string Path, string Schema)? items, InteractionColumns columns, RatingSplit split, string place, Terminal terminal, CancellationToken cancellationToken)
+    {
+        var watch = Stopwatch.StartNew();
+        OutputFile.CheckApartFromFolder([path, .. items is { } content ? [content.Path, content.Schema] : Array.Empty<string>()], place);
+        Preparation.Check(place);
+        ItemTable? catalogue = items is { } table ? DssmFiles.ReadItems(table.Path, DssmSchema.Load(table.Schema), columns.DecimalMark, cancellationToken: cancellationToken) : null;
+        InteractionLog log = ReadLog(path, columns, catalogue, cancellationToken);
+        terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
+        if (log.Repeats > 0)
+            terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));
+        string name = Path.GetFileNameWithoutExtension(path), splitName = Preparation.NameOf(split);
+        var files = new JsonObject();
+        Preparation.Make(place, new JsonObject { ["data"] = name, ["split"] = splitName }, unfinished =>
+            InteractionFiles.Write(log, name, unfinished, items, split, columns.DecimalMark, (file, rows) =>
+            {
+                if (rows > 0)
+                    terminal.Log(Invariant($"written: {file}, {rows} rows"));
+                files[file] = rows;
+            }, cancellationToken));
+        JsonObject roles = Preparation.Events(split, log.Interactions);
+        Preparation.Print(terminal, roles);
+        if (roles["job.json"]!["train"]!.GetValue<int>() == 0)
+            terminal.Log("warning: nothing to train on: no event is a positive of the training's time. See --rating, --least and --split.");
+        terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
+        terminal.Log("to train with others, add them to the parties of the run files: each has its own table of the same users (docs/guide/recommendation-files.md)");
+        return new JsonObject
+        {
+            ["data"] = name,
+            ["directory"] = Path.GetFullPath(place),
+            ["split"] = splitName,
+            ["users"] = log.Users.Count,
+            ["items"] = log.Items.Count,
+            ["counted"] = log.Count,
+            ["positives"] = log.Positives,
+            ["repeats"] = log.Repeats,
+            ["events"] = roles,
+            ["files"] = files,
+        };
+    }
+
+    private static InteractionLog ReadLog(string path, InteractionColumns columns, ItemTable? catalogue, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return DssmFiles.ReadLog(path, columns, catalogue, cancellationToken);
+        }
+        catch (BadInputException e) when (e.Id == DataErrors.ColumnMissing)
+        {
+            throw new BadInputException(e.Id, e.Place, e.Cause, $"{e.Remedy} Columns of other names are named by --user, --item, --time and --rating.", e);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 using System.CommandLine;
-using System.Globalization;
 using FedLearn.Cli.Commands;
 using FedLearn.Dssm;
+using static System.FormattableString;
 
 namespace FedLearn.Cli.Recommend;
 
@@ -44,6 +44,4 @@ internal static class PrepareMovieLensCommand
         });
         return command;
     }
-
-    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

@@ -183,21 +183,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             training.Fault(RunFileErrors.Contradiction, "batchSize", "is given beside training.batchesPerEpoch.", "Keep one of the two.");
 
         bool oneBatch = batches is null or 1 && !training.Has("batchSize");
-        // A private mode says why it never will; elsewhere these come with a later release.
-        foreach (string key in UnprovedKeys.Where(training.Has))
-            if (mode == PrivacyMode.He)
-                training.Fault(RunFileErrors.Contradiction, key, "nobody sees a loss under encryption, and training takes plain gradient steps from 0.", "Leave the key out.");
-            else if (_isPrivate)
-                training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero for a fixed number of rounds, without momentum, "
-                    + "without a start from earlier weights and without an end that depends on rows (A2, A7, A8).", "Leave the key out.");
-            else if (key == "momentum")
-                training.Fault(RunFileErrors.NotYet, key, "sgd has no momentum yet.", "Leave it out; the optimisers accelerated and lbfgs converge faster.");
-        bool refused = (_isPrivate || mode == PrivacyMode.He) && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
-        if (refused)
-            training.Fault(mode == PrivacyMode.He ? RunFileErrors.Contradiction : RunFileErrors.OptimizerRefused, "optimizer",
-                mode == PrivacyMode.He ? "the encrypted protocol takes gradient steps alone." : "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
-        GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
-        GlmOptimizer optimizer = chosen ?? (chargesOrEncrypts || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
+        GlmOptimizer optimizer = Optimizer(training, mode, oneBatch);
         var options = new GlmTrainingOptions
         {
             Epochs = training.Count("epochs", 1, 1_000_000),
@@ -219,35 +205,64 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         else
             Ignore(training, "sampleWeightBound", "offsetBound", "latticeBits");
         if (optimizer == GlmOptimizer.Sgd)
-        {
-            if (mode == PrivacyMode.HdpVfl)
-            {
-                training.Require("weightNorm", "A private mode needs the radius that every party's weights are projected on; 1 is a good start.");
-                training.Require("residualClip", "A private mode needs the bound that residuals are clipped to; 1 suits the binomial family.");
-            }
+            return Descent(training, mode, options);
+        CheckFullBatch(training, options);
+        return options;
+    }
 
-            if (mode == PrivacyMode.HeDp)
-                training.Require("weightNorm", "Residuals are bounded by the weights alone under encryption, which need a radius; 1 is a good start.");
-            if (JointRules.Covers(mode))
-                Ignore(training, "residualClip", "messagePrecision", "checkpointRounds"); // nothing can be clipped under encryption, and no run goes on
-            return options with
-            {
-                StepSize = training.Positive("stepSize") ?? options.StepSize,
-                WeightNorm = training.Positive("weightNorm"),
-                ResidualClip = JointRules.Covers(mode) ? null : training.Positive("residualClip"),
-                MessagePrecision = JointRules.Covers(mode) ? ElementType.Float64 : options.MessagePrecision,
-            };
+    /// <summary>The optimiser that the job names or has without naming one.</summary>
+    private GlmOptimizer Optimizer(Section training, PrivacyMode mode, bool oneBatch)
+    {
+        // A private mode says why it never will; elsewhere these come with a later release.
+        foreach (string key in UnprovedKeys.Where(training.Has))
+            if (mode == PrivacyMode.He)
+                training.Fault(RunFileErrors.Contradiction, key, "nobody sees a loss under encryption, and training takes plain gradient steps from 0.", "Leave the key out.");
+            else if (_isPrivate)
+                training.Fault(RunFileErrors.OptimizerRefused, key, "the privacy proof covers projected gradient descent from zero for a fixed number of rounds, without momentum, "
+                    + "without a start from earlier weights and without an end that depends on rows (A2, A7, A8).", "Leave the key out.");
+            else if (key == "momentum")
+                training.Fault(RunFileErrors.NotYet, key, "sgd has no momentum yet.", "Leave it out; the optimisers accelerated and lbfgs converge faster.");
+        bool refused = (_isPrivate || mode == PrivacyMode.He) && UnprovedOptimizers.Any(word => training.Is("optimizer", word));
+        if (refused)
+            training.Fault(mode == PrivacyMode.He ? RunFileErrors.Contradiction : RunFileErrors.OptimizerRefused, "optimizer",
+                mode == PrivacyMode.He ? "the encrypted protocol takes gradient steps alone." : "the privacy proof covers projected gradient descent alone (A8).", "Use sgd, or privacy.mode none.");
+        GlmOptimizer? chosen = refused ? GlmOptimizer.Sgd : training.Has("optimizer") ? training.Word("optimizer", Optimizers, GlmOptimizer.Sgd, LaterOptimizers) : null;
+        return chosen ?? (mode != PrivacyMode.None || !oneBatch ? GlmOptimizer.Sgd : _hasL1 ? GlmOptimizer.Accelerated : GlmOptimizer.Lbfgs);
+    }
+
+    /// <summary>The keys of gradient descent.</summary>
+    private GlmTrainingOptions Descent(Section training, PrivacyMode mode, GlmTrainingOptions options)
+    {
+        if (mode == PrivacyMode.HdpVfl)
+        {
+            training.Require("weightNorm", "A private mode needs the radius that every party's weights are projected on; 1 is a good start.");
+            training.Require("residualClip", "A private mode needs the bound that residuals are clipped to; 1 suits the binomial family.");
         }
 
-        string word = Optimizers.First(o => o.Item2 == optimizer).Item1;
-        if (batches > 1)
+        if (mode == PrivacyMode.HeDp)
+            training.Require("weightNorm", "Residuals are bounded by the weights alone under encryption, which need a radius; 1 is a good start.");
+        if (JointRules.Covers(mode))
+            Ignore(training, "residualClip", "messagePrecision", "checkpointRounds"); // nothing can be clipped under encryption, and no run goes on
+        return options with
+        {
+            StepSize = training.Positive("stepSize") ?? options.StepSize,
+            WeightNorm = training.Positive("weightNorm"),
+            ResidualClip = JointRules.Covers(mode) ? null : training.Positive("residualClip"),
+            MessagePrecision = JointRules.Covers(mode) ? ElementType.Float64 : options.MessagePrecision,
+        };
+    }
+
+    /// <summary>What the optimisers of the full batch cannot do.</summary>
+    private void CheckFullBatch(Section training, GlmTrainingOptions options)
+    {
+        string word = Optimizers.First(o => o.Item2 == options.Optimizer).Item1;
+        if (options.BatchesPerEpoch > 1)
             training.Fault(RunFileErrors.Contradiction, "batchesPerEpoch", $"{word} works on the full batch.", "Write 1, or use sgd.");
         if (training.Has("batchSize"))
             training.Fault(RunFileErrors.Contradiction, "batchSize", $"{word} works on the full batch.", "Leave the key out, or use sgd.");
-        if (_hasL1 && optimizer is GlmOptimizer.Lbfgs or GlmOptimizer.Irls)
+        if (_hasL1 && options.Optimizer is GlmOptimizer.Lbfgs or GlmOptimizer.Irls)
             training.Fault(RunFileErrors.Contradiction, "optimizer", $"{word} cannot follow the kinks of an L1 penalty.", "Use accelerated or sgd with model.l1.");
         Ignore(training, "stepSize", "weightNorm", "residualClip", "reshuffle");
-        return options;
     }
 
     private GlmEarlyStopping EarlyStopping(Section section)

@@ -1,8 +1,8 @@
-using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using static System.FormattableString;
 
 namespace FedLearn.Cli.RunFiles;
 
@@ -480,8 +480,6 @@ internal sealed class Section
     private static string Shortened(string text) => text.Length <= 40 ? text : text[..40] + "...";
 
     private static string Listed<T>((string Word, T Meaning)[] words) => string.Join(" | ", words.Select(w => w.Word));
-
-    private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
     // parties[1].data becomes parties[].data. Without a regular expression, whose library would be loaded at every start for this alone.
     private static string WithoutIndices(string path)

@@ -75,16 +75,12 @@ internal static class AlignTask
     /// <param name="columns">Columns of an id, as this party's file has them.</param>
     public static SessionTerms Terms(GlmRunFile run, int columns) => SessionTerms.Of(run.Name,
     [
-        ("name", json => { json.WriteString("name", run.Name); json.WriteString("purpose", "align"); }),
+        TermSections.Name(run.Name, "align"),
         ("alignment.output", json => json.WriteString("output", JobAlignment.WordOf(run.Alignment.Output))),
         ("alignment.proof", json => json.WriteBoolean("proof", run.Alignment.Proof)),
         ("number of id columns", json => json.WriteNumber("columns", columns)),
         ("training.seed", json => json.WriteNumber("seed", run.Job.Training.Seed)),
-        ("parties", json =>
-        {
-            foreach (PartyDescription party in run.Job.Parties.Select(p => p.Party))
-                json.WriteString(party.Name, party.Role.ToString());
-        }),
+        TermSections.Parties(run.Job.Parties.Select(p => p.Party)),
     ], run.Job.Parties.Select(p => p.Party));
 
     /// <summary>What one party does.</summary>

@@ -73,16 +73,10 @@ internal static class PartySupervisor
         {
             // What the party can offer is known when it has looked at its states again. Before its first state nothing is lost by beginning anew.
             ReadyParty ready = task.Prepare(cancellationToken);
-            string next = ready.Request.Resume is { } offer ? $"the run goes on before round {offer.Rounds[^1]}" : "the run begins anew";
-            bool namesake = loss.Id == ProtocolErrors.AlreadyJoined && ready.Request.Resume is null;
-            TimeSpan patient = namesake && NamesakeTime < settings.ResumeTimeout ? NamesakeTime : settings.ResumeTimeout;
-            string place = met && loss.Peer is { } peer ? $"peer '{peer}'" : loss.Place, patience = patient.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
-            // Where there was no session, the address or the file may be wrong, which is worth to be known before the time is up.
-            string lost = met ? $"lost {(loss.Peer is null ? loss.Place : $"'{loss.Peer}'")} ({loss.Id})" : $"no session with {place}: {loss.Cause.TrimEnd('.')} ({loss.Id})";
-            log(namesake ? $"'{task.Name}' has joined already ({loss.Id}), perhaps from another process; waiting up to {patience} s for that to end"
-                : $"{lost}; waiting up to {patience} s for it to come back; {next}");
+            var wait = new Wait(loss, met, ready.Request.Resume, settings.ResumeTimeout);
+            log(wait.Line(task.Name));
             long start = clock.GetTimestamp();
-            TimeSpan Left() => patient - clock.GetElapsedTime(start);
+            TimeSpan Left() => wait.Patience - clock.GetElapsedTime(start);
             met = false;
             var again = new PartyTask(task.Name, task.Terms, _ => Watched(ready));
             ResiliencePipeline meeting = new ResiliencePipelineBuilder { TimeProvider = clock }.AddRetry(new RetryStrategyOptions
@@ -92,8 +86,7 @@ internal static class PartySupervisor
                 UseJitter = true,
                 Delay = TimeSpan.FromMilliseconds(100),
                 MaxDelay = TimeSpan.FromSeconds(5),
-                // A host that still waits in its old session may know this party as one that has joined.
-                ShouldHandle = args => ValueTask.FromResult(!met && Left() > TimeSpan.Zero && args.Outcome.Exception is PeerException e && (RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined)),
+                ShouldHandle = args => ValueTask.FromResult(!met && Left() > TimeSpan.Zero && args.Outcome.Exception is PeerException e && IsAway(e)),
             }).Build();
             try
             {
@@ -105,14 +98,49 @@ internal static class PartySupervisor
             {
                 loss = e;
             }
-            catch (PeerException e) when (!met && (RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined) && !cancellationToken.IsCancellationRequested)
+            catch (PeerException e) when (!met && IsAway(e) && !cancellationToken.IsCancellationRequested)
             {
-                if (namesake && e.Id == ProtocolErrors.AlreadyJoined)
+                if (wait.IsForNamesake && e.Id == ProtocolErrors.AlreadyJoined)
                     throw;
-                throw new PeerException(RunningErrors.NotBack, place, $"it was lost ({loss.Id}: {loss.Cause.TrimEnd('.')}) and has not come back in {patience} s.",
-                    loss.Id == ProtocolErrors.EndNotHeard || (!ever && ready.Request.Resume is null) ? loss.Remedy : // who has met nobody may have the wrong address, or http where https is spoken
-                        $"Start every party again with the same command: {next}.", e);
+                throw wait.InVain(ever, e);
             }
         }
+    }
+
+    // A host that still waits in its old session may know this party as one that has joined.
+    private static bool IsAway(PeerException e) => RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined;
+
+    /// <summary>What a party waits for after a loss.</summary>
+    /// <param name="Loss">The loss.</param>
+    /// <param name="Met">Whether there was a session that was lost; else there was none.</param>
+    /// <param name="Resume">What the party can go on with; null: it begins anew.</param>
+    /// <param name="Longest">How long it waits at most.</param>
+    private sealed record Wait(PeerException Loss, bool Met, ResumeOffer? Resume, TimeSpan Longest)
+    {
+        /// <summary>Whether another process of the party's name has joined, while this one has nothing to go on with.</summary>
+        public bool IsForNamesake => Loss.Id == ProtocolErrors.AlreadyJoined && Resume is null;
+
+        public TimeSpan Patience => IsForNamesake && NamesakeTime < Longest ? NamesakeTime : Longest;
+
+        private string Seconds => Patience.TotalSeconds.ToString("0.#", CultureInfo.InvariantCulture);
+
+        private string Place => Met && Loss.Peer is { } peer ? $"peer '{peer}'" : Loss.Place;
+
+        private string Cause => Loss.Cause.TrimEnd('.');
+
+        private string Next => Resume is { } offer ? $"the run goes on before round {offer.Rounds[^1]}" : "the run begins anew";
+
+        // Where there was no session, the address or the file may be wrong, which is worth to be known before the time is up.
+        private string Lost => Met ? $"lost {(Loss.Peer is null ? Loss.Place : $"'{Loss.Peer}'")} ({Loss.Id})" : $"no session with {Place}: {Cause} ({Loss.Id})";
+
+        /// <summary>The line that tells of it.</summary>
+        public string Line(string party) => IsForNamesake ? $"'{party}' has joined already ({Loss.Id}), perhaps from another process; waiting up to {Seconds} s for that to end"
+            : $"{Lost}; waiting up to {Seconds} s for it to come back; {Next}";
+
+        /// <summary>The error where nobody has come back.</summary>
+        /// <param name="ever">Whether the party has met the others at all: else it may have the wrong address, or http where https is spoken.</param>
+        /// <param name="last">What the last meeting failed with.</param>
+        public PeerException InVain(bool ever, PeerException last) => new(RunningErrors.NotBack, Place, $"it was lost ({Loss.Id}: {Cause}) and has not come back in {Seconds} s.",
+            Loss.Id == ProtocolErrors.EndNotHeard || (!ever && Resume is null) ? Loss.Remedy : $"Start every party again with the same command: {Next}.", last);
     }
 }

@@ -1,4 +1,4 @@
-using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Cli.RunFiles;
@@ -9,10 +9,8 @@ using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
-/// <summary>What all parties of a session do.</summary>
-/// <param name="Run">The run file.</param>
-/// <param name="Verb"><c>train</c>, <c>predict</c>, <c>evaluate</c> or <c>align</c>: names of <see cref="GrpcRelay"/>.</param>
-internal sealed record SessionOrder(RunFile Run, string Verb)
+/// <summary>What the parties of a session are told beside their job. It goes to their processes as it is.</summary>
+internal record SessionSettings
 {
     /// <summary>Where models are written or read; null writes none.</summary>
     public string? ModelDirectory { get; init; }
@@ -20,26 +18,11 @@ internal sealed record SessionOrder(RunFile Run, string Verb)
     /// <summary>Where the active party writes predictions; null at the others, and where none are made.</summary>
     public string? Output { get; init; }
 
-    /// <summary>Id of the run in each party's ledger; a party that is absent draws its own.</summary>
-    public IReadOnlyDictionary<string, string> RunIds { get; init; } = new Dictionary<string, string>();
-
-    /// <summary>The parties' way to the arbiter of an encrypted job; null without one, and at the arbiter.</summary>
-    public ArbiterDoor? Door { get; init; }
-
     /// <summary>What <c>align</c> is asked for.</summary>
     public AlignRequest Align { get; init; } = new();
 
     /// <summary>Folder of the rows that one alignment found for many sessions; null: each session aligns.</summary>
     public string? Aligned { get; init; }
-
-    /// <summary>Processes that stay for the next session; null: each session starts its own.</summary>
-    public WorkerPool? Workers { get; init; }
-
-    /// <summary>Told a line about what happens at a party; null for nobody.</summary>
-    public Action<string>? Log { get; init; }
-
-    /// <summary>Name of the arbiter; null without one.</summary>
-    public string? Arbiter => HeRun.ArbiterOf(Run, Verb);
 
     /// <summary>Whether parties keep their state between rounds, to go on after a crash.</summary>
     public bool KeepsRuns { get; init; }
@@ -49,6 +32,34 @@ internal sealed record SessionOrder(RunFile Run, string Verb)
 
     /// <summary>Which lists a recommendation job makes, and what else it exports.</summary>
     public TopKRequest TopK { get; init; } = new();
+}
+
+/// <summary>What all parties of a session do.</summary>
+internal sealed record SessionOrder : SessionSettings
+{
+    /// <param name="run">The run file.</param>
+    /// <param name="verb"><c>train</c>, <c>predict</c>, <c>evaluate</c> or <c>align</c>: names of <see cref="GrpcRelay"/>.</param>
+    /// <param name="settings">What else the parties are told; null for nothing.</param>
+    public SessionOrder(RunFile run, string verb, SessionSettings? settings = null) : base(settings ?? new()) => (Run, Verb) = (run, verb);
+
+    public RunFile Run { get; init; }
+
+    public string Verb { get; init; }
+
+    /// <summary>Id of the run in each party's ledger; a party that is absent draws its own.</summary>
+    public IReadOnlyDictionary<string, string> RunIds { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>The parties' way to the arbiter of an encrypted job; null without one, and at the arbiter.</summary>
+    public ArbiterDoor? Door { get; init; }
+
+    /// <summary>Processes that stay for the next session; null: each session starts its own.</summary>
+    public WorkerPool? Workers { get; init; }
+
+    /// <summary>Told a line about what happens at a party; null for nobody.</summary>
+    public Action<string>? Log { get; init; }
+
+    /// <summary>Name of the arbiter; null without one.</summary>
+    public string? Arbiter => HeRun.ArbiterOf(Run, Verb);
 
     /// <summary>Parties, the active one first, then in the job's order.</summary>
     public IReadOnlyList<string> Parties => [.. Run.Parties.OrderBy(p => p.Role).Select(p => p.Name)];
@@ -139,52 +150,22 @@ internal static class SessionRunner
     private static async Task<JsonObject> ChildAsync(SessionOrder order, string party, Uri? host, Uri? arbiter, Action<Uri> listening,
         IProgress<JobProgress>? progress, Action<string> log, CancellationToken cancellationToken)
     {
-        List<string> arguments = Arguments(order, party, host, arbiter);
-        WorkerProcess child = order.Workers?.Ask(party, arguments) ?? WorkerProcess.Start(party, order.Workers is null ? arguments : [.. arguments, WorkerProcess.Stay]);
-        bool stays = false;
+        var asked = WorkerOrder.Of(order, party, host, arbiter);
+        WorkerProcess child = order.Workers?.Ask(party, asked) ?? WorkerProcess.Start(party, asked);
+        bool isKept = false;
         try
         {
-            JsonObject? document = null;
-            FedLearnException? failure = null;
-            // Let go before the process is kept: what is kept is not killed.
-            await using (cancellationToken.Register(child.Stop).ConfigureAwait(false))
-                while (!stays && await child.Lines.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
-                {
-                    if (WorkerEvents.Read(text) is not { } line)
-                        continue;
-                    switch ((string)line["event"]!)
-                    {
-                        case "listening":
-                            listening(new Uri((string)line["address"]!));
-                            break;
-                        case "progress":
-                            progress?.Report(WorkerEvents.ReadProgress(line));
-                            break;
-                        case "log":
-                            log($"{party}: {(string)line["text"]!}");
-                            break;
-                        case "result":
-                            document = line["document"]!.DeepClone().AsObject();
-                            break;
-                        case "error":
-                            failure = WorkerEvents.ReadFailure(line);
-                            break;
-                        case "stays":
-                            stays = true;
-                            break;
-                    }
-                }
-
+            (JsonObject? document, FedLearnException? failure, bool stays) = await FollowAsync(child, listening, progress, text => log($"{party}: {text}"), cancellationToken).ConfigureAwait(false);
             if (stays && document is not null && !cancellationToken.IsCancellationRequested)
             {
                 order.Workers!.Keep(party, child);
+                isKept = true;
                 return document;
             }
 
             // One that stays although its session was stopped would wait for an order for ever.
             if (stays)
                 child.Kill();
-            stays = false;
             int code = await child.EndAsync().ConfigureAwait(false);
             string said = (await child.Errors.ConfigureAwait(false)).Trim();
             if (failure?.Id == CliErrors.Unexpected)
@@ -201,43 +182,45 @@ internal static class SessionRunner
         }
         finally
         {
-            if (!stays)
+            if (!isKept)
                 child.Dispose();
         }
     }
 
-    /// <summary>An order as arguments of <c>worker</c>.</summary>
-    private static List<string> Arguments(SessionOrder order, string party, Uri? host, Uri? arbiter)
+    /// <summary>Passes on what a party's process says, until it ends or waits for its next order.</summary>
+    private static async Task<(JsonObject? Document, FedLearnException? Failure, bool Stays)> FollowAsync(WorkerProcess child, Action<Uri> listening, IProgress<JobProgress>? progress, Action<string> log,
+        CancellationToken cancellationToken)
     {
-        List<string> arguments = ["--verb", order.Verb, "--config", order.Run.Path, "--party", party];
-        void Add(string option, string? value)
+        JsonObject? document = null;
+        FedLearnException? failure = null;
+        // Let go before the process is kept: what is kept is not killed.
+        await using ConfiguredAsyncDisposable stopping = cancellationToken.Register(child.Stop).ConfigureAwait(false);
+        while (await child.Lines.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
         {
-            if (value is not null)
-                arguments.AddRange([option, value]);
+            if (WorkerEvents.Read(text) is not { } line)
+                continue;
+            switch ((string)line["event"]!)
+            {
+                case "listening":
+                    listening(new Uri((string)line["address"]!));
+                    break;
+                case "progress":
+                    progress?.Report(WorkerEvents.ReadProgress(line));
+                    break;
+                case "log":
+                    log((string)line["text"]!);
+                    break;
+                case "result":
+                    document = line["document"]!.DeepClone().AsObject();
+                    break;
+                case "error":
+                    failure = WorkerEvents.ReadFailure(line);
+                    break;
+                case "stays":
+                    return (document, failure, true);
+            }
         }
 
-        Add("--host", host?.ToString());
-        Add("--arbiter", arbiter?.ToString());
-        Add("--model", order.ModelDirectory);
-        Add("--out", order.Output);
-        foreach (RunFileSetting setting in order.Run.Settings)
-            Add("--set", $"{setting.Key}={setting.Text}");
-        Add("--fold", (order.Run as GlmRunFile)?.Job.Fold is { } fold ? string.Create(CultureInfo.InvariantCulture, $"{fold.Index}/{fold.Count}") : null);
-        if (order.Verb == GrpcRelay.Predict)
-            Add("--lists", order.TopK.ToText());
-        Add("--aligned", order.Aligned);
-        if (order.Verb == GrpcRelay.Align)
-        {
-            GlmRunFile run = order.Run.As<GlmRunFile>(GrpcRelay.Align);
-            Add("--psi-output", JobAlignment.WordOf(run.Alignment.Output));
-            Add("--psi-proof", run.Alignment.Proof ? "yes" : "no");
-            Add("--duplicates", order.Align.KeepFirst ? "first" : "refuse");
-            Add("--index", order.Align.Folder);
-            Add("--keep", order.Align.KeepIn);
-        }
-
-        Add("--run", order.RunIds.GetValueOrDefault(party));
-        Add("--resume", !order.KeepsRuns ? null : order.Fresh ? "fresh" : "go-on");
-        return arguments;
+        return (document, failure, false);
     }
 }

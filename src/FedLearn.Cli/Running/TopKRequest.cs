@@ -1,4 +1,3 @@
-using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace FedLearn.Cli.Running;
@@ -28,10 +27,4 @@ internal sealed record TopKRequest
     /// <summary>Files that are read; none where no users are named.</summary>
     [JsonIgnore]
     public string[] Inputs => Users is null ? [] : [Users];
-
-    /// <summary>The request as text, for a process of its own.</summary>
-    public string ToText() => JsonSerializer.Serialize(this);
-
-    /// <summary>A request from its text.</summary>
-    public static TopKRequest Parse(string text) => JsonSerializer.Deserialize<TopKRequest>(text)!;
 }

@@ -4,7 +4,7 @@ using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Running;
 
-/// <summary>The lines of JSON a party's child process writes on its standard output, for the process that started it, and those of that process for one that stays.</summary>
+/// <summary>The lines of JSON a party's child process writes on its standard output, for the process that started it.</summary>
 internal static class WorkerEvents
 {
     private static readonly Lock Gate = new();
@@ -53,12 +53,6 @@ internal static class WorkerEvents
         {
             Figures = [.. line["figures"]!.AsObject().Select(f => KeyValuePair.Create(f.Key, (double)f.Value!))],
         };
-
-    /// <summary>The line that gives a process its next order.</summary>
-    public static string Order(IEnumerable<string> arguments) => new JsonArray([.. arguments.Select(a => (JsonNode)a)]).ToJsonString();
-
-    /// <summary>Arguments of <c>worker</c>.</summary>
-    public static string[] ReadOrder(string line) => [.. JsonNode.Parse(line)!.AsArray().Select(a => (string)a!)];
 
     /// <summary>Reads a line; null for one that a dying child did not finish.</summary>
     public static JsonObject? Read(string line)

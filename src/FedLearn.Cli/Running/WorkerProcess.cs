@@ -9,8 +9,8 @@ namespace FedLearn.Cli.Running;
 /// <summary>A party's child process: takes an order and tells what happens in lines of JSON. It ends after its order, or, where it stays, waits for the next one.</summary>
 internal sealed class WorkerProcess : IDisposable
 {
-    /// <summary>Option of a process that stays.</summary>
-    public const string Stay = "--stay";
+    /// <summary>Option with the party's name.</summary>
+    public const string Party = "--party";
 
     /// <summary>How long a process that was asked to end may take.</summary>
     internal static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(2);
@@ -31,18 +31,18 @@ internal sealed class WorkerProcess : IDisposable
     /// <summary>What it says on standard error until its end.</summary>
     public Task<string> Errors { get; }
 
-    /// <summary>Starts a process.</summary>
-    /// <param name="party">The party, for errors.</param>
-    /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
+    /// <summary>Starts a process, and gives it its first order.</summary>
+    /// <param name="party">The party.</param>
+    /// <param name="order">The order.</param>
     /// <exception cref="InternalFailureException">FL6050: it did not start.</exception>
-    public static WorkerProcess Start(string party, IEnumerable<string> arguments)
+    public static WorkerProcess Start(string party, WorkerOrder order)
     {
         // An installed tool is its own executable; otherwise the process is dotnet, or a test host, and the tool a library.
         string self = Environment.ProcessPath!;
         Assembly tool = typeof(WorkerProcess).Assembly;
         bool dotnet = Path.GetFileNameWithoutExtension(self) == "dotnet", own = !dotnet && Assembly.GetEntryAssembly() == tool;
         string program = own || dotnet ? self : "dotnet";
-        var start = new ProcessStartInfo(program, own ? ["worker", .. arguments] : [tool.Location, "worker", .. arguments])
+        var start = new ProcessStartInfo(program, [.. own ? Array.Empty<string>() : [tool.Location], "worker", Party, party])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -53,7 +53,9 @@ internal sealed class WorkerProcess : IDisposable
         };
         try
         {
-            return new WorkerProcess(Process.Start(start)!);
+            var worker = new WorkerProcess(Process.Start(start)!);
+            worker.TryAsk(order); // one that has ended already says so by the end of its lines
+            return worker;
         }
         catch (System.ComponentModel.Win32Exception e)
         {
@@ -62,14 +64,14 @@ internal sealed class WorkerProcess : IDisposable
         }
     }
 
-    /// <summary>Gives a process that has stayed its next order.</summary>
-    /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
+    /// <summary>Gives a process an order.</summary>
+    /// <param name="order">The order.</param>
     /// <returns>Whether it is there to take it: it may have ended, by whatever death.</returns>
-    public bool TryAsk(IEnumerable<string> arguments)
+    public bool TryAsk(WorkerOrder order)
     {
         try
         {
-            _process.StandardInput.WriteLine(WorkerEvents.Order(arguments));
+            _process.StandardInput.WriteLine(order.ToLine());
             _process.StandardInput.Flush();
             return true;
         }
@@ -143,11 +145,11 @@ internal sealed class WorkerPool : IDisposable
 
     /// <summary>Gives an order to the party's process that waits for one.</summary>
     /// <param name="party">The party.</param>
-    /// <param name="arguments">The order, as arguments of <c>worker</c>.</param>
+    /// <param name="order">The order.</param>
     /// <returns>The process; null where none waits.</returns>
-    public WorkerProcess? Ask(string party, IEnumerable<string> arguments)
+    public WorkerProcess? Ask(string party, WorkerOrder order)
     {
-        if (!_idle.TryRemove(party, out WorkerProcess? worker) || worker.TryAsk(arguments))
+        if (!_idle.TryRemove(party, out WorkerProcess? worker) || worker.TryAsk(order))
             return worker;
         worker.Dispose();
         return null;

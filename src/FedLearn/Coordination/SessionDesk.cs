@@ -41,7 +41,7 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
         catch (FedLearnException refusal)
         {
             _lastRefusal = refusal;
-            Tell(request.Party.Name, refusal);
+            EventHandlers.CallEach(Refused, handler => handler(request.Party.Name, refusal), failure => log?.HandlerFailed(request.Party.Name, failure));
             throw;
         }
 
@@ -67,21 +67,6 @@ public sealed class SessionDesk(SessionTerms terms, TimeSpan joinTimeout, TimePr
                 $"waited {joinTimeout.TotalSeconds:0.#} s for {missing} to join, in vain.{refused}",
                 "Start the missing party, check its address and its job file, or give it more time with transport.connectTimeoutSeconds.", e);
         }
-    }
-
-    private void Tell(string party, FedLearnException refusal)
-    {
-        foreach (Action<string, FedLearnException> handler in Delegate.EnumerateInvocationList(Refused))
-            try
-            {
-                handler(party, refusal);
-            }
-#pragma warning disable CA1031 // somebody else's code, which may not replace what the party is told
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                log?.HandlerFailed(party, e.GetType().Name);
-            }
     }
 
     /// <summary>The digest of a job with the schemas of its parties.</summary>

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using FedLearn.Diagnostics;
 
@@ -17,6 +18,8 @@ internal sealed record SchemaForm(string Remedy)
 /// <summary>An object of a schema, whose keys are all known.</summary>
 internal readonly struct SchemaObject
 {
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     private readonly JsonElement _json;
     private readonly SchemaForm _form;
 
@@ -40,6 +43,25 @@ internal readonly struct SchemaObject
 
     /// <summary>Its keys.</summary>
     public IEnumerable<string> Keys => _json.EnumerateObject().Select(property => property.Name);
+
+    /// <summary>The text of a schema file. Bytes that are no UTF-8 are refused: read as other letters, no value of a category would be found in a table.</summary>
+    /// <exception cref="ConfigurationException">FL2200: it cannot be read; FL2201: it is no UTF-8.</exception>
+    public static string TextOf(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        try
+        {
+            return File.ReadAllText(path, StrictUtf8);
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw DataErrors.Config(DataErrors.SchemaNotJson, path, "the text is no UTF-8.", "Save the file as UTF-8.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw DataErrors.Config(DataErrors.SchemaUnreadable, path, "the schema file cannot be read.", "Correct the path, or make the file readable.", e);
+        }
+    }
 
     /// <summary>Reads a schema.</summary>
     /// <param name="json">Its text.</param>

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using FedLearn.Diagnostics;
 
@@ -63,8 +62,6 @@ public sealed record Field(string Name, FieldKind Kind, double? Min, double? Max
 /// the rows would say something about them.</remarks>
 public sealed class TableSchema
 {
-    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
     private TableSchema(IReadOnlyList<string> idColumns, string? labelColumn, IReadOnlyList<Field> fields)
     {
         (IdColumns, LabelColumn, Fields) = (idColumns, labelColumn, fields);
@@ -117,28 +114,7 @@ public sealed class TableSchema
     /// <summary>Reads a schema file.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ConfigurationException">The file cannot be read (FL2200) or is no legal schema (FL2201 to FL2204).</exception>
-    public static TableSchema Load(string path)
-    {
-        ArgumentNullException.ThrowIfNull(path);
-        return Parse(TextOf(path), path);
-    }
-
-    /// <summary>The text of a schema file. Bytes that are no UTF-8 are refused: read as other letters, no value of a category would be found in a table.</summary>
-    internal static string TextOf(string path)
-    {
-        try
-        {
-            return File.ReadAllText(path, StrictUtf8);
-        }
-        catch (DecoderFallbackException e)
-        {
-            throw DataErrors.Config(DataErrors.SchemaNotJson, path, "the text is no UTF-8.", "Save the file as UTF-8.", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw DataErrors.Config(DataErrors.SchemaUnreadable, path, "the schema file cannot be read.", "Correct the path, or make the file readable.", e);
-        }
-    }
+    public static TableSchema Load(string path) => Parse(SchemaObject.TextOf(path), path);
 
     /// <summary>Reads a schema from text.</summary>
     /// <param name="json">The text.</param>

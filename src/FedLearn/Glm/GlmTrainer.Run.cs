@@ -20,75 +20,86 @@ public sealed partial class GlmTrainer
     private async Task<GlmPartyResult> TrainRunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, IJointGradients? joint, GlmRun? run,
         Func<GlmAccount> openAccount, SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
+        IReadOnlyList<IPartyChannel> withArbiter = joint is null ? channels : [.. channels, joint.Arbiter];
         // Beside the alignment, which waits for the other parties anyway.
         Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
         RunRows rows = await FindRowsAsync(agreement, channels, run?.Start, telemetry, cancellationToken).ConfigureAwait(false);
         Begin(GlmStage.Preparing, rows.Aligned.Rows.Length);
         // Of a table larger than memory for longer than the others wait for a message.
-        (BatchLayout layout, FeatureMap map, List<string> zeros, LinearPart train, LinearPart test, LinearPart? validation, byte[]? digest) =
-            await ChannelGuard.WhileTheyWaitAsync(joint is null ? channels : [.. channels, joint.Arbiter], stop => PrepareAsync(rows, channels, inputs, stop), cancellationToken).ConfigureAwait(false);
+        Prepared prepared = await ChannelGuard.WhileTheyWaitAsync(withArbiter, stop => PrepareAsync(rows, channels, inputs, stop), cancellationToken).ConfigureAwait(false);
         // Before anything is charged: every charge then has a state with which it is found again.
-        if (digest is not null)
-            run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, digest, layout.Count));
+        if (prepared.Digest is not null)
+            run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, prepared.Digest, prepared.Layout.Count));
         GlmAccount account = openAccount();
-        RunCharge charge = await ChargeAsync(account, run, joint, train, layout, channels, cancellationToken).ConfigureAwait(false);
+        RunCharge charge = await ChargeAsync(account, run, joint, prepared.Train, prepared.Layout, channels, cancellationToken).ConfigureAwait(false);
+        GlmWork work = WorkOf(rows, prepared, account, charge, joint, run, telemetry, progress);
+        work.BeginNoise();
+        await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
+        await AgreeOnRowsAsync(channels, rows.Train.Length, rows.Test.Length, rows.SplitFingerprint, cancellationToken).ConfigureAwait(false);
+        GlmTargets train = Targets(rows.Train, training: true), test = Targets(rows.Test, training: false);
+        using Activity? traced = telemetry.BeginTraining();
+        GlmTraining outcome = await SolveAsync(work, channels, account, rows.Train, train, test, prepared.Map.DependsOnData, cancellationToken).ConfigureAwait(false);
+        traced?.Stop();
+        telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
+        GlmModel model = ModelOf(agreement, prepared.Map, prepared.Train, train.Offsets is not null, outcome);
+        // Before the others are let go: once one of them has ended, every model is where it belongs.
+        ModelNotSavedException.Save(_input.SaveModel, model);
+        await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
+        if (joint is not null)
+            await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
+
+        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
+        run?.Remove();
+        (PrivacyTotal? spent, LedgerWords words) = account.Settle(_plan.Unit);
+        return ResultOf(new Trained(rows, prepared, charge, work, train, test, outcome, model), spent, words, [.. BegunAnew(agreement, account)], withArbiter, cancellationToken);
+    }
+
+    private GlmWork WorkOf(RunRows rows, Prepared prepared, GlmAccount account, RunCharge charge, IJointGradients? joint, GlmRun? run, SessionTelemetry telemetry, IProgress<GlmProgress>? progress)
+    {
         GaussianMechanism? Mechanism(NoiseCalibration? noise, string stream, int firstLocal = 0) =>
             noise is null ? null : account.Mechanism(noise, _input.Party + stream, charge.Reservation!, firstLocal, latticeBits: _plan.Job.Training.LatticeBits);
         PartyCalibration? calibration = charge.Calibration;
-        var work = new GlmWork
+        return new GlmWork
         {
             Plan = _plan,
             Party = _input.Party,
-            Layout = layout,
-            Train = train,
-            Test = test,
-            Zeros = zeros,
-            Validation = validation,
-            ValidationTargets = rows.HeldOut.Length > 0 && IsActive ? Targets(rows.HeldOut, training: false) : null,
+            Layout = prepared.Layout,
+            Train = prepared.Train,
+            Test = prepared.Test,
+            Zeros = prepared.Zeros,
+            Validation = prepared.Validation,
+            ValidationTargets = prepared.Validation is null ? null : Targets(rows.HeldOut, training: false),
             Mechanism = Mechanism(calibration?.MessageNoise, ""),
             // Values that stay at the party have one row of numbers: first the gradients, then the final weights.
             GradientNoise = Mechanism(calibration?.GradientNoise, "\0gradient"),
             WeightNoise = Mechanism(calibration?.EvaluationNoise, "\0weights", firstLocal: calibration?.GradientNoise?.Releases ?? 0),
             Joint = joint,
             JointCharge = charge.Joint is null ? null : charge.Reservation,
-            WarmStart = StartOf(train),
+            WarmStart = StartOf(prepared.Train),
             Evaluation = _input.Evaluation with { Seed = _plan.Job.Training.Seed },
             // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared.
             EpsilonAfter = (calibration?.Mu ?? charge.Joint?.Calibration?.Mu) is not { } mu ? null : rounds => GaussianDp.Epsilon(
-                mu * Math.Sqrt((double)((rounds - 1) / layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
+                mu * Math.Sqrt((double)((rounds - 1) / prepared.Layout.Count + 1) / _plan.Epochs), _plan.BudgetOf(_options)!.Delta),
             Progress = progress,
             Telemetry = telemetry,
             Run = run,
         };
-        work.BeginNoise();
-        await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
-        await AgreeOnRowsAsync(channels, rows.Train.Length, rows.Test.Length, rows.SplitFingerprint, cancellationToken).ConfigureAwait(false);
-        GlmTargets targets = IsActive ? Targets(rows.Train, training: true) : new([]), testTargets = IsActive ? Targets(rows.Test, training: false) : new([]);
-        using Activity? traced = telemetry.BeginTraining();
-        GlmTraining outcome = await SolveAsync(work, channels, account, rows.Train, targets, testTargets, map.DependsOnData, cancellationToken).ConfigureAwait(false);
-        traced?.Stop();
-        telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
-        GlmModel model = ModelOf(agreement, map, train, targets.Offsets is not null, outcome);
-        // Before the others are let go: once one of them has ended, every model is where it belongs.
-        ModelNotSavedException.Save(_input.SaveModel, model);
-        await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
-        if (joint is not null)
-        {
-            await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
-            channels = [.. channels, joint.Arbiter];
-        }
+    }
 
-        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
-        run?.Remove();
-        (PrivacyTotal? spent, LedgerWords words) = account.Settle(_plan.Unit);
-        IReadOnlyList<string> ledger = words.Warnings;
-        if (_unsettled is not null)
-            ledger = [.. ledger, _unsettled];
+    /// <summary>A run whose model is saved and whose session has ended.</summary>
+    private sealed record Trained(RunRows Rows, Prepared Prepared, RunCharge Charge, GlmWork Work, GlmTargets Train, GlmTargets Test, GlmTraining Outcome, GlmModel Model);
+
+    /// <summary>Measures the model, and says what the run did.</summary>
+    private GlmPartyResult ResultOf(Trained run, PrivacyTotal? spent, LedgerWords words, string[] begun, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken)
+    {
+        (RunRows rows, Prepared prepared, RunCharge charge, GlmWork work, GlmTargets train, GlmTargets test, GlmTraining outcome, GlmModel model) = run;
+        bool dependsOnData = prepared.Map.DependsOnData;
+        IReadOnlyList<string> ledger = _unsettled is null ? words.Warnings : [.. words.Warnings, _unsettled];
         if (outcome.MeasureTrain is not null || outcome.MeasureTest is not null)
             Begin(GlmStage.Measuring, rows.Train.Length + rows.Test.Length);
         ModelEvaluation? trained = outcome.MeasureTrain?.Invoke(cancellationToken), tested = outcome.MeasureTest?.Invoke(cancellationToken);
-        string[] begun = [.. BegunAnew(agreement, account)], zeroed = ZeroNote(_plan.Job.Fold, _input.Party, zeros);
-        (GuestOnlyMetrics? alone, string[] lacking) = IsActive && _plan.Private ? Alone(work, targets, testTargets) : (null, []);
+        string[] zeroed = ZeroNote(_plan.Job.Fold, _input.Party, prepared.Zeros);
+        (GuestOnlyMetrics? alone, string[] lacking) = IsActive && _plan.Private ? Alone(work, train, test) : (null, []);
         return new GlmPartyResult
         {
             Party = _options.Party,
@@ -103,15 +114,14 @@ public sealed partial class GlmTrainer
             AlignmentWarnings = [.. rows.Aligned.Warnings, .. SmallOverlap.Warnings(_input.Party, _input.Table.Ids.Count, rows.Aligned.Rows.Length)],
             StopReason = outcome.StopReason,
             Timing = outcome.Timing,
-            Joint = charge.Joint is null ? null : charge.Joint with { EngineSeconds = joint!.EngineTime.TotalSeconds },
-            Privacy = charge.Joint is { } jointly ? JointClaims.State(_plan, _options, jointly, ledger, spent, map.DependsOnData, rows.Test.Length)
+            Joint = charge.Joint is null ? null : charge.Joint with { EngineSeconds = work.Joint!.EngineTime.TotalSeconds },
+            Privacy = charge.Joint is { } jointly ? JointClaims.State(_plan, _options, jointly, ledger, spent, dependsOnData, rows.Test.Length)
                 : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
-                : GlmClaims.State(_plan, _options, charge.Calibration, ledger, spent, map.DependsOnData, channels.Count > 0 ? rows.Test.Length : 0),
+                : GlmClaims.State(_plan, _options, charge.Calibration, ledger, spent, dependsOnData, channels.Count > 0 ? rows.Test.Length : 0),
             Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
-            Sent = [.. channels.SelectMany(c => c.Releases.Select(r => new GlmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))
-                { TellsOfColumnsOrWeights = GlmReleases.TellsOfColumnsOrWeights(r.Key.Name) }))],
-            Traffic = Sum(channels),
-            Resumed = run is { Resumed.Count: > 0 } ? new GlmResumed(run.Resumed) : null,
+            Sent = GlmReleases.Sent(channels),
+            Traffic = ChannelStatistics.Of(channels),
+            Resumed = work.Run is { Resumed: { Count: > 0 } resumed } ? new GlmResumed(resumed) : null,
             History = work.History,
             Inference = outcome.Inference,
             Train = trained?.Metrics,
@@ -126,7 +136,7 @@ public sealed partial class GlmTrainer
                 .. IsActive ? _plan.NarrowBounds(_options) : [],
                 .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone) : [],
                 .. Said(tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test")),
-                .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, map, _input.Table, rows.Train, "training", _plan.Private), .. begun, .. zeroed,
+                .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, prepared.Map, _input.Table, rows.Train, "training", _plan.Private), .. begun, .. zeroed,
             ],
             FoldNotes = _plan.Job.Fold is null ? [] : [.. begun, .. zeroed],
             LedgerCaveats = words.Caveats,

@@ -220,9 +220,7 @@ public sealed partial class GlmTrainer
         }
         catch (Exception e)
         {
-            // A run that lost a peer, was stopped or could not save its model stays as it is, charged in full, so that it can go on. One that failed never will.
-            // So does one that went on with a smaller limit on messages than it began with.
-            if (run is not null && (RunLoss.Is(e) || (run.Resumed.Count > 0 && e is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge })))
+            if (run is not null && RunLoss.LeavesRun(e, resumed: run.Resumed.Count > 0))
                 account?.Suspend();
             else
                 run?.Remove();
@@ -418,9 +416,11 @@ public sealed partial class GlmTrainer
         return [.. model.Weights, .. model.Intercepts];
     }
 
-    /// <summary>Labels, weights and offsets of rows of the table.</summary>
+    /// <summary>Labels, weights and offsets of rows of the table; none at a passive party.</summary>
     private GlmTargets Targets(int[] rows, bool training)
     {
+        if (!IsActive)
+            return new GlmTargets([]);
         Table table = _input.Table;
         double[] labels = [.. rows.Select(r => _plan.Family.Canonical(table.Labels![r]))];
         double[]? offsets = table.Offsets is { } o ? [.. rows.Select(r => o[r])] : null;
@@ -479,7 +479,4 @@ public sealed partial class GlmTrainer
 
     private IEnumerable<string> IgnoredColumns() => _input.Table.IgnoredColumns.Count == 0 ? []
         : [$"{_input.Party}: columns that the schema does not name were ignored: {string.Join(", ", _input.Table.IgnoredColumns)}"];
-
-    private static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => new(channels.Sum(c => c.Statistics.MessagesSent), channels.Sum(c => c.Statistics.MessagesReceived),
-        channels.Sum(c => c.Statistics.BytesSent), channels.Sum(c => c.Statistics.BytesReceived));
 }

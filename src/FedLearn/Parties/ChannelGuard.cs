@@ -46,6 +46,13 @@ internal static class ChannelGuard
             throw new ArgumentException($"An active party has one channel to each passive party, a passive one the one to the active party; here {peers}, not {channels.Count}.", nameof(channels));
     }
 
+    /// <summary>The same of a protocol without a result.</summary>
+    public static Task RunAsync(IReadOnlyList<IPartyChannel> channels, Func<Task> protocol) => RunAsync(channels, async () =>
+    {
+        await protocol().ConfigureAwait(false);
+        return true;
+    });
+
     /// <summary>How often a party that waits is told that there is nothing for it yet, and more often where its time limit would else be near.</summary>
     internal static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
@@ -92,6 +99,13 @@ internal static class ChannelGuard
             await ((Task)working).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
+
+    /// <summary>The same of work without a result.</summary>
+    public static Task WhileTheyWaitAsync(IReadOnlyList<IPartyChannel> waiting, Func<CancellationToken, Task> work, CancellationToken cancellationToken) => WhileTheyWaitAsync(waiting, async stop =>
+    {
+        await work(stop).ConfigureAwait(false);
+        return true;
+    }, cancellationToken);
 
     /// <summary>The same of work that may not look at its token: it is then left behind.</summary>
     public static Task<T> ComputeAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<CancellationToken, T> work, CancellationToken cancellationToken) =>

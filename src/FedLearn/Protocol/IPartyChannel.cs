@@ -80,4 +80,9 @@ public interface IPartyChannel : IAsyncDisposable
 /// <param name="MessagesReceived">Messages received.</param>
 /// <param name="BytesSent">Bytes sent: framed message bytes over gRPC, packed payload bytes in memory.</param>
 /// <param name="BytesReceived">Bytes received, counted likewise.</param>
-public readonly record struct ChannelStatistics(long MessagesSent, long MessagesReceived, long BytesSent, long BytesReceived);
+public readonly record struct ChannelStatistics(long MessagesSent, long MessagesReceived, long BytesSent, long BytesReceived)
+{
+    /// <summary>Counts of several channels together.</summary>
+    internal static ChannelStatistics Of(IEnumerable<IPartyChannel> channels) => channels.Select(channel => channel.Statistics).Aggregate(default(ChannelStatistics), (sum, one) =>
+        new(sum.MessagesSent + one.MessagesSent, sum.MessagesReceived + one.MessagesReceived, sum.BytesSent + one.BytesSent, sum.BytesReceived + one.BytesReceived));
+}

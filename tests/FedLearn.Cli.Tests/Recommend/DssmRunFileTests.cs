@@ -227,7 +227,7 @@ public sealed class DssmRunFileTests : IDisposable
     }
 
     [Fact]
-    public void Load_PartyFileOfTheLabelParty_BringsItsTables()
+    public void Load_PartyFileOfTheActiveParty_BringsItsTables()
     {
         _scene.Named("real.json", ("parties.0.data", null), ("parties.0.hasView", true), ("parties.1.data", null), ("parties.2.data", null));
         string own = _scene.Write("service.party.json", """

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Tests.Sessions;
 
@@ -337,10 +338,11 @@ public class DeathTests
     public async Task Ask_ProcessThatHasEnded_IsNotThere()
     {
         using var workers = new WorkerPool();
-        WorkerProcess worker = WorkerProcess.Start("bank", ["--help"]);
-        Assert.Equal(0, await worker.EndAsync());
+        var order = new WorkerOrder(GrpcRelay.Train, "absent.json");
+        WorkerProcess worker = WorkerProcess.Start("bank", order);
+        Assert.Equal(2, await worker.EndAsync());
         workers.Keep("bank", worker);
-        Assert.Null(workers.Ask("bank", ["--verb", "train"]));
-        Assert.Null(workers.Ask("telco", ["--verb", "train"]));
+        Assert.Null(workers.Ask("bank", order));
+        Assert.Null(workers.Ask("telco", order));
     }
 }

@@ -102,7 +102,7 @@ public class DssmTrainerTests
     }
 
     [Fact]
-    public async Task Run_LabelPartyMeasures_OnceEveryViewHasEnded()
+    public async Task Run_ActivePartyMeasures_OnceEveryViewHasEnded()
     {
         var patience = TimeSpan.FromSeconds(60);
         CancellationToken cancellation = TestContext.Current.CancellationToken;

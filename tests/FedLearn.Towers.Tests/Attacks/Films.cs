@@ -65,7 +65,7 @@ internal sealed class Films
     public DssmPartyInput Label => new() { Party = "label", Items = Items, Interactions = Interactions };
 
     /// <summary>The training samples of a job, in the order in which both sides number them.</summary>
-    public IReadOnlyList<Interaction> Samples(DssmJob job) => LabelSamples.TrainingSets(job, Interactions)[0].Events;
+    public IReadOnlyList<Interaction> Samples(DssmJob job) => ActiveSamples.TrainingSets(job, Interactions)[0].Events;
 
     /// <summary>Where each sample's row is: for every epoch, round and place in its batch of each sample.</summary>
     public static IEnumerable<(int Sample, int Epoch, int Round, int Place)> Places(DssmJob job, int samples)

@@ -146,11 +146,7 @@ public sealed class DssmSchema
     /// <summary>Reads a schema file.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ConfigurationException">The file cannot be read (FL2200) or is no legal schema (FL2201 to FL2204).</exception>
-    public static DssmSchema Load(string path)
-    {
-        ArgumentNullException.ThrowIfNull(path);
-        return Parse(TableSchema.TextOf(path), path);
-    }
+    public static DssmSchema Load(string path) => Parse(SchemaObject.TextOf(path), path);
 
     /// <summary>Reads a schema from text.</summary>
     /// <param name="json">The text.</param>

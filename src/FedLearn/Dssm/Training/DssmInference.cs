@@ -119,9 +119,9 @@ public sealed class DssmInference
                 throw new ConfigurationException(DssmErrors.OtherModel, "joining", "the parties' parts of the model come from different trainings.", "Use the parts that one training wrote.");
             await using var thread = new TowerThread(_input.Party);
             DssmInferenceResult result = _party.Role == PartyRole.Active
-                ? await LabelAsync(agreement, channels, thread, cancellationToken).ConfigureAwait(false)
+                ? await ActiveAsync(agreement, channels, thread, cancellationToken).ConfigureAwait(false)
                 : await ViewAsync(agreement, channels[0], thread, cancellationToken).ConfigureAwait(false);
-            return result with { Traffic = DssmTrainer.Sum(channels), Releases = DssmTrainer.Sent(channels) };
+            return result with { Traffic = ChannelStatistics.Of(channels), Releases = DssmTrainer.Sent(channels) };
         })).ConfigureAwait(false);
     }
 
@@ -139,21 +139,21 @@ public sealed class DssmInference
         return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples, some: _purpose == DssmPurpose.Recommend) };
     }
 
-    private async Task<DssmInferenceResult> LabelAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
+    private async Task<DssmInferenceResult> ActiveAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
     {
         InteractionTable table = _input.Interactions!;
-        LabelSamples samples = await ChannelGuard.ComputeAsync(channels, _ => new LabelSamples(_job, _input, _purpose == DssmPurpose.Recommend
+        ActiveSamples samples = await ChannelGuard.ComputeAsync(channels, _ => new ActiveSamples(_job, _input, _purpose == DssmPurpose.Recommend
             ? [new SampleSet(SampleSet.Recommendation, EventRole.Seen, [.. table.Users.Select((_, user) => new Interaction(user, 0, Now, EventRole.Seen))])]
-            : LabelSamples.EvaluationSets(table, evaluates: true)), cancellationToken).ConfigureAwait(false);
+            : ActiveSamples.EvaluationSets(table, evaluates: true)), cancellationToken).ConfigureAwait(false);
         IReadOnlyList<SampleSet> sets = samples.Sets;
         // The model's parameters of the views are in the order that the training had.
         List<string> order = [.. _model.Views];
         IReadOnlyList<IPartyChannel> views = [.. channels.OrderBy(channel => order.IndexOf(channel.RemoteParty))];
         IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(views, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
         var shared = SharedUsers.Of(_input, peers, _purpose == DssmPurpose.Recommend ? "users" : "events", sets.Count);
-        LabelTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
+        ActiveTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);
-        var run = new LabelRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
+        var run = new ActiveRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
         var clock = new PartyClock();
         if (_purpose == DssmPurpose.Recommend)
         {
@@ -201,7 +201,7 @@ public sealed class DssmInference
         }
     }
 
-    private LabelTowers Towers(TowerThread thread, LabelSamples samples)
+    private ActiveTowers Towers(TowerThread thread, ActiveSamples samples)
     {
         using var made = new MadeTowers();
         ITower items = made.Add(Restored(_input.ItemTower, _model.Items));
@@ -214,7 +214,7 @@ public sealed class DssmInference
             throw OtherShapes();
         fusion.CopyTo(loss.Fusion.Values, 0);
         made.Keep();
-        return new LabelTowers(thread, items, locals, loss, _job.Training.Optimizer);
+        return new ActiveTowers(thread, items, locals, loss, _job.Training.Optimizer);
     }
 
     /// <summary>Parameters of the fusion for the items as they are now: a bias goes with its item's id, and an item that training did not know has none.</summary>

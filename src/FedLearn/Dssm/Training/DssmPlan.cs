@@ -10,13 +10,13 @@ internal sealed class DssmPlan
     private DssmPlan(DssmJob job)
     {
         Job = job;
-        LabelParty = job.Parties.Single(p => p.Party.Role == PartyRole.Active);
+        ActiveParty = job.Parties.Single(p => p.Party.Role == PartyRole.Active);
         Views = [.. job.Parties.Where(p => p.Party.Role == PartyRole.Passive)];
     }
 
     public DssmJob Job { get; }
 
-    public DssmPartyOptions LabelParty { get; }
+    public DssmPartyOptions ActiveParty { get; }
 
     /// <summary>The passive parties, in the job's order.</summary>
     public IReadOnlyList<DssmPartyOptions> Views { get; }
@@ -66,7 +66,7 @@ internal sealed class DssmPlan
     /// <param name="party">A party that noises.</param>
     /// <param name="batches">Batches of an epoch; one-shot: messages.</param>
     /// <param name="isStatic">Whether it is a view without times.</param>
-    /// <param name="groups">Claim full: the groups of its trained parameters, from <see cref="ViewGroups"/> or <see cref="LabelGroups"/>.</param>
+    /// <param name="groups">Claim full: the groups of its trained parameters, from <see cref="ViewGroups"/> or <see cref="ActiveGroups"/>.</param>
     /// <param name="evaluation">A charged evaluation; null: none.</param>
     public EmbeddingParameters Parameters(DssmPartyOptions party, int batches, bool isStatic, IReadOnlyList<GradientGroup>? groups = null, EmbeddingEvaluation? evaluation = null)
     {
@@ -105,7 +105,7 @@ internal sealed class DssmPlan
     /// else it trains is clipped together for each sample.</summary>
     /// <param name="items">Number of items.</param>
     /// <param name="otherParameters">Numbers of its own view's tower, fusion matrix, view weights and item bias together; 0 for none.</param>
-    public IReadOnlyList<GradientGroup> LabelGroups(int items, int otherParameters) => !Full ? []
+    public IReadOnlyList<GradientGroup> ActiveGroups(int items, int otherParameters) => !Full ? []
         : [new("item vectors", Job.Privacy.ParameterClip, (long)items * Width), .. otherParameters > 0 ? [new("own tower and fusion", Job.Privacy.ParameterClip, otherParameters)] : (IEnumerable<GradientGroup>)[]];
 
     /// <summary>Refuses a view that the job's unit does not protect.</summary>
@@ -154,7 +154,7 @@ internal sealed class DssmPlan
             throw Invalid("privacy.evaluation", "views that add no noise have nothing to charge an evaluation to.", "Set it to disclosed or none, or noise the embeddings.");
         // A static view that sends a user's row once needs no cap; whether there is one that is not static shows when the tables are there.
         if (!(OneShot && Unit == EmbeddingUnit.User))
-            Parameters(LabelParty, 1, false).CheckUnit(Unit);
+            Parameters(ActiveParty, 1, false).CheckUnit(Unit);
     }
 
     private void CheckMaskedSum()

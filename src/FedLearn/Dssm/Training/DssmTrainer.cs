@@ -105,7 +105,7 @@ public sealed class DssmTrainer
             _unsettled = DssmKeptRun.Forget(Runs!, cutOff, input.Ledger);
         // A run that goes on is reserved already, and is not counted twice.
         CheckBudget(input.Fresh ? input.RunId : cutOff?.Run.RunId ?? input.RunId);
-        _kind = new DssmRunKind(IsLabel ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input, towers)), towers.Threads);
+        _kind = new DssmRunKind(IsActive ? "dssm label 2" : "dssm view 2", new Lazy<byte[]>(() => DssmInputDigest.Of(input, towers)), towers.Threads);
         _request = new JoinRequest(SessionDesk.ProtocolVersion, _options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             input.SchemaFingerprint.IsEmpty ? InputShape.Fingerprint(input) : input.SchemaFingerprint);
     }
@@ -120,7 +120,7 @@ public sealed class DssmTrainer
     // A ledger in memory keeps no messages: a private run cannot go on with it.
     private IRunStore? Runs => _job.Training.CheckpointRounds == 0 || _plan.Noises(_options.Party.Role) && _input.Ledger is null or InMemoryLedger ? null : _input.Runs;
 
-    private bool IsLabel => _options.Party.Role == PartyRole.Active;
+    private bool IsActive => _options.Party.Role == PartyRole.Active;
 
     /// <summary>Trains with the other parties of a session.</summary>
     /// <param name="agreement">What all parties agreed on when they joined.</param>
@@ -138,18 +138,17 @@ public sealed class DssmTrainer
         return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
             using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), DssmKeptRun.Beside(_job, _plan),
-                _job.MaskedSum && !IsLabel, _input.Ledger);
+                _job.MaskedSum && !IsActive, _input.Ledger);
             using DssmAccount account = Account(agreement, kept.RunId ?? _input.RunId);
             try
             {
                 await using var thread = new TowerThread(_input.Party);
-                return IsLabel ? await TrainLabelAsync(agreement, kept, account, channels, thread, progress, cancellationToken).ConfigureAwait(false)
+                return IsActive ? await TrainActiveAsync(agreement, kept, account, channels, thread, progress, cancellationToken).ConfigureAwait(false)
                     : await TrainViewAsync(agreement, kept, account, channels[0], thread, progress, cancellationToken).ConfigureAwait(false);
             }
             catch (Exception e) when (kept.IsKept)
             {
-                // One that went on with a smaller limit on messages than it began with can still go on, too.
-                if (RunLoss.Is(e) || (kept.Resumed.Count > 0 && e is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge }))
+                if (RunLoss.LeavesRun(e, resumed: kept.Resumed.Count > 0))
                     account.Suspend();
                 else
                     kept.Forget();
@@ -169,16 +168,15 @@ public sealed class DssmTrainer
         {
             kept.Begin(begin);
             await kept.KeepAsync(0, thread, state).ConfigureAwait(false);
-            foreach (IPartyChannel channel in agree && IsLabel ? channels : [])
+            foreach (IPartyChannel channel in agree && IsActive ? channels : [])
                 await ReceiveAsync(channel, stop).ConfigureAwait(false);
-            return true;
         }, cancellationToken).ConfigureAwait(false);
         if (!agree)
             return;
         foreach (IPartyChannel channel in channels)
         {
             await channel.SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
-            if (!IsLabel)
+            if (!IsActive)
                 await ReceiveAsync(channel, cancellationToken).ConfigureAwait(false);
         }
     }
@@ -198,16 +196,16 @@ public sealed class DssmTrainer
     {
         bool waits = _job.Training.CheckpointRounds > 0;
         int round = _job.Training.Epochs * BatchesOf(result.Counts.Train);
-        if (IsLabel && waits)
+        if (IsActive && waits)
             foreach (IPartyChannel channel in channels)
                 await ChannelGuard.ReceiveScalarsAsync(channel, round, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
         ModelNotSavedException.Save(_input.SaveModel, result.Model);
-        if (!IsLabel && waits)
+        if (!IsActive && waits)
             await channels[0].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: the view is done"), cancellationToken).ConfigureAwait(false);
-        await ChannelGuard.EndAsync(channels, IsLabel, cancellationToken).ConfigureAwait(false);
+        await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
         // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
         kept.Forget();
-        return result with { Resumed = kept.Resumed, Privacy = State(account, kept, calibration, evaluated, result.Counts, channels), Traffic = Sum(channels), Releases = Sent(channels) };
+        return result with { Resumed = kept.Resumed, Privacy = State(account, kept, calibration, evaluated, result.Counts, channels), Traffic = ChannelStatistics.Of(channels), Releases = Sent(channels) };
     }
 
     private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
@@ -256,22 +254,22 @@ public sealed class DssmTrainer
         }, calibration, isStatic && _plan.OneShot ? 0 : evaluated, cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task<DssmPartyResult> TrainLabelAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IReadOnlyList<IPartyChannel> channels,
+    private async Task<DssmPartyResult> TrainActiveAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IReadOnlyList<IPartyChannel> channels,
         TowerThread thread, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
         // Of many events for longer than the views wait for a message.
-        LabelSamples samples = await ChannelGuard.ComputeAsync(channels, _ =>
+        ActiveSamples samples = await ChannelGuard.ComputeAsync(channels, _ =>
         {
-            IReadOnlyList<SampleSet> all = LabelSamples.TrainingSets(_job, _input.Interactions!);
+            IReadOnlyList<SampleSet> all = ActiveSamples.TrainingSets(_job, _input.Interactions!);
             CheckBatch(all[0].Events.Count);
-            return new LabelSamples(_job, _input, all);
+            return new ActiveSamples(_job, _input, all);
         }, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<SampleSet> sets = samples.Sets;
         IReadOnlyList<ViewPeer> peers = kept.Began is { } began ? [.. channels.Select(channel => ViewPeer.Load(began, channel, sets))]
             : await SampleExchange.OfferAsync(channels, new SampleSession(_job, _input, agreement.JobDigest), _input.Interactions!.Users, sets, cancellationToken).ConfigureAwait(false);
         int batches = BatchesOf(sets[0].Events.Count), evaluated = sets.Skip(1).Sum(s => s.Events.Count);
         // The noise of messages does not depend on how many parameters there are, which the towers tell only later.
-        int bits = BitsOf(Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, 1), null));
+        int bits = BitsOf(Calibrate(batches, false, _plan.ActiveGroups(samples.Items.Ids.Count, 1), null));
         foreach (ViewPeer peer in peers)
             DssmMessageRoom.Check(_plan, _options.Party.Role, [.. sets.Select(set => (set.Name, set.Events.Count))], _plan.OneShot && !peer.HasMoments ? peer.Users.Length : null, bits, [peer.Channel]);
         if (_job.MaskedSum && kept.Restored is null)
@@ -286,21 +284,21 @@ public sealed class DssmTrainer
         if (_plan.OneShot)
             foreach (ViewPeer peer in peers)
                 received.Add(await ReceiveOnceAsync(peer, sets, cancellationToken).ConfigureAwait(false));
-        LabelTowers towers = await thread.RunAsync(() => CreateTowers(thread, samples, received)).ConfigureAwait(false);
+        ActiveTowers towers = await thread.RunAsync(() => CreateTowers(thread, samples, received)).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
-        EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.LabelGroups(samples.Items.Ids.Count, trained), null);
+        EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.ActiveGroups(samples.Items.Ids.Count, trained), null);
         PartyNoise noise = Noise(account, calibration, kept);
         var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
-        var label = new LabelRun(run, towers, samples, _plan.OneShot ? [] : peers, noise, _plan.OneShot ? null : kept);
+        var active = new ActiveRun(run, towers, samples, _plan.OneShot ? [] : peers, noise, _plan.OneShot ? null : kept);
         var clock = new PartyClock();
-        (int best, IReadOnlyList<DssmHistoryPoint> history) = await (!_plan.OneShot ? label.TrainAsync(clock, progress, cancellationToken)
+        (int best, IReadOnlyList<DssmHistoryPoint> history) = await (!_plan.OneShot ? active.TrainAsync(clock, progress, cancellationToken)
             // The views have sent all they have, and wait for the end.
-            : ChannelGuard.WhileTheyWaitAsync(channels, stop => label.TrainAsync(clock, progress, stop), cancellationToken)).ConfigureAwait(false);
+            : ChannelGuard.WhileTheyWaitAsync(channels, stop => active.TrainAsync(clock, progress, stop), cancellationToken)).ConfigureAwait(false);
         DssmTiming timing = clock.Timing(noise.Time, history.Count);
         var measures = new List<Func<Task<RankingReport?>>>();
         for (int set = 2; set < sets.Count; set++)
-            measures.Add(await label.PrepareReportAsync(_job.Training.Epochs * batches, set, clock, cancellationToken).ConfigureAwait(false));
+            measures.Add(await active.PrepareReportAsync(_job.Training.Epochs * batches, set, clock, cancellationToken).ConfigureAwait(false));
         DssmPartyResult result = await EndAsync(channels, kept, account, new DssmPartyResult
         {
             Model = await thread.RunAsync(() => Saved(Model(agreement, kept), samples, towers)).ConfigureAwait(false),
@@ -387,7 +385,7 @@ public sealed class DssmTrainer
         return (peer.Name, new TowerRows(new TowerInputs(width, []), values.Count / width, [.. values], []), rows);
     }
 
-    private LabelTowers CreateTowers(TowerThread thread, LabelSamples samples, IReadOnlyList<(string View, TowerRows Rows, int[][] Samples)> received)
+    private ActiveTowers CreateTowers(TowerThread thread, ActiveSamples samples, IReadOnlyList<(string View, TowerRows Rows, int[][] Samples)> received)
     {
         using var made = new MadeTowers();
         ITower items = made.Add((_input.ItemTower ?? _towers).Create(Spec(samples.Items.Content.Inputs), Seed("\0items")));
@@ -400,14 +398,14 @@ public sealed class DssmTrainer
         IReadOnlyList<string> views = LossViews();
         // Under masks the passive views have weighed their own rows.
         DssmModelOptions model = _job.Model with { ViewWeights = _job.Model.ViewWeights.Where(w => views.Contains(w.Key)).ToDictionary() };
-        var towers = new LabelTowers(thread, items, locals, new DssmLoss(model, _job.Model.Layers[^1], views, samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
+        var towers = new ActiveTowers(thread, items, locals, new DssmLoss(model, _job.Model.Layers[^1], views, samples.Items.Ids.Count, logQ, samples.Trainable), _job.Training.Optimizer);
         foreach (ITower tower in towers.All)
             CheckTower(tower);
         made.Keep();
         return towers;
     }
 
-    private DssmModel Saved(DssmModel model, LabelSamples samples, LabelTowers towers) => model with
+    private DssmModel Saved(DssmModel model, ActiveSamples samples, ActiveTowers towers) => model with
     {
         Items = new SavedTower(Spec(samples.Items.Content.Inputs), towers.Items.Save()),
         View = towers.Locals.Where(view => view.Name == _input.Party).Select(view => new SavedTower(Spec(view.Rows.Inputs), view.Tower.Save())).FirstOrDefault(),
@@ -431,7 +429,7 @@ public sealed class DssmTrainer
     };
 
     private DssmAccount Account(SessionAgreement? agreement, string? runId) => new(_plan, _options, _input.Ledger, runId,
-        new Lazy<DataSetIdentity>(() => DssmAccount.IdentityOf(IsLabel ? _input.Interactions!.Users : _input.View!.Users)),
+        new Lazy<DataSetIdentity>(() => DssmAccount.IdentityOf(IsActive ? _input.Interactions!.Users : _input.View!.Users)),
         agreement is null ? "" : Convert.ToHexStringLower(agreement.JobDigest.Span));
 
     /// <summary>The party's noise; null when it adds none.</summary>
@@ -465,13 +463,13 @@ public sealed class DssmTrainer
             : account.Mechanism(calibration.GradientNoise[group].Noise, $"{_input.Party}\0{calibration.GradientNoise[group].Group.Name}", reservation, group, calibration.GradientNoise.Count);
         // Vectors for evaluation get the noise of training messages, one message after the other.
         GaussianMechanism messages = account.Mechanism(calibration.MessageNoise, _input.Party, reservation,
-            latticeBits: _job.MaskedSum && !IsLabel ? GaussianMechanism.MostLatticeBits : GaussianMechanism.UsualLatticeBits);
+            latticeBits: _job.MaskedSum && !IsActive ? GaussianMechanism.MostLatticeBits : GaussianMechanism.UsualLatticeBits);
         return new PartyNoise
         {
             Messages = messages,
             Evaluation = calibration.Parameters.ChargedEvaluation is null ? null : messages,
-            Items = IsLabel ? Parameters(0) : null,
-            Parameters = Parameters(IsLabel ? 1 : 0),
+            Items = IsActive ? Parameters(0) : null,
+            Parameters = Parameters(IsActive ? 1 : 0),
         };
     }
 
@@ -570,9 +568,6 @@ public sealed class DssmTrainer
     internal static long TowerSeed(long seed, string tower) => unchecked(seed * 1_000_003 + (long)EvaluationNegatives.NumberOf("tower " + tower));
 
     private int BatchesOf(int samples) => (samples + _job.Training.BatchSize - 1) / _job.Training.BatchSize;
-
-    internal static ChannelStatistics Sum(IReadOnlyList<IPartyChannel> channels) => channels.Select(c => c.Statistics).Aggregate(default(ChannelStatistics), (sum, s) =>
-        new(sum.MessagesSent + s.MessagesSent, sum.MessagesReceived + s.MessagesReceived, sum.BytesSent + s.BytesSent, sum.BytesReceived + s.BytesReceived));
 
     internal static IReadOnlyList<DssmSentMessages> Sent(IReadOnlyList<IPartyChannel> channels) => [.. channels.SelectMany(c => c.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal)
         .Select(r => new DssmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))];

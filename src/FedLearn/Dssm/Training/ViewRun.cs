@@ -31,11 +31,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             {
                 int round = epoch * batches + b;
                 if (kept is not null)
-                    await ComputeAsync(async () =>
-                    {
-                        await kept.KeepAsync(round, run.Thread, writer => Save(writer, best, history)).ConfigureAwait(false);
-                        return true;
-                    }, cancellationToken).ConfigureAwait(false);
+                    await ChannelGuard.WhileTheyWaitAsync([channel], _ => kept.KeepAsync(round, run.Thread, writer => Save(writer, best, history)), cancellationToken).ConfigureAwait(false);
                 int[] batch = run.Batch(order, b);
                 await RoundAsync(round, batch, rows, epoch, clock, cancellationToken).ConfigureAwait(false);
             }

@@ -64,7 +64,7 @@ internal static class NewtonSolver
             // Near the minimum a whole step shortens the gradient by orders of magnitude; elsewhere the best point along it is looked for.
             if (!(full <= length / 2))
             {
-                double t = Lbfgs.LineSearch(u => Slope(u, part, l2, loss, times, w, step, a, along, triedA, first, second), 1);
+                double t = Lbfgs.LineSearch(Slope, 1);
                 if (t == 0 && !(full < length))
                     return new NewtonResult(w, a, false, iteration, length);
                 if (t != 0)
@@ -83,6 +83,24 @@ internal static class NewtonSolver
             Gradient(part, first, gradient);
             TensorPrimitives.MultiplyAdd(point.AsSpan(0, part.Penalised), l2, gradient.AsSpan(0, part.Penalised), gradient.AsSpan(0, part.Penalised));
             return TensorPrimitives.Norm<double>(gradient);
+        }
+
+        // First and second derivative of the objective at w + t step.
+        (double First, double Second) Slope(double t)
+        {
+            TensorPrimitives.MultiplyAdd(along, t, a, triedA);
+            loss(triedA, first, second);
+            double slope = TensorPrimitives.Dot<double>(first, along), curvature;
+            if (part.Outputs == 1)
+                curvature = RowBlocks.Quadratic(second, along);
+            else
+            {
+                times(second, along, first);
+                curvature = TensorPrimitives.Dot<double>(first, along);
+            }
+
+            double square = TensorPrimitives.SumOfSquares<double>(step.AsSpan(0, part.Penalised)), inner = TensorPrimitives.Dot<double>(w.AsSpan(0, part.Penalised), step.AsSpan(0, part.Penalised));
+            return (slope / part.Rows + l2 * (inner + t * square), curvature / part.Rows + l2 * square);
         }
     }
 
@@ -141,24 +159,5 @@ internal static class NewtonSolver
         if (square == 0 || !TensorPrimitives.IsFiniteAll<double>(step))
             TensorPrimitives.Negate(g, step);
         part.Scores(0, step, along);
-    }
-
-    /// <summary>Derivatives of the objective at w + t step, as a function of t.</summary>
-    private static (double First, double Second) Slope(double t, LinearPart part, double l2, RowDerivatives loss, RowProducts times, double[] w, double[] step, double[] a, double[] along,
-        double[] scores, double[] first, double[] second)
-    {
-        TensorPrimitives.MultiplyAdd(along, t, a, scores);
-        loss(scores, first, second);
-        double slope = TensorPrimitives.Dot<double>(first, along), curvature;
-        if (part.Outputs == 1)
-            curvature = RowBlocks.Quadratic(second, along);
-        else
-        {
-            times(second, along, first);
-            curvature = TensorPrimitives.Dot<double>(first, along);
-        }
-
-        double square = TensorPrimitives.SumOfSquares<double>(step.AsSpan(0, part.Penalised)), inner = TensorPrimitives.Dot<double>(w.AsSpan(0, part.Penalised), step.AsSpan(0, part.Penalised));
-        return (slope / part.Rows + l2 * (inner + t * square), curvature / part.Rows + l2 * square);
     }
 }

@@ -151,12 +151,8 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         double variance = 0;
         // From all at once: whoever is done would else wait, with scores that nobody takes, for one that still fits.
         var received = new Scores[passives.Count];
-        await _clock.WaitAsync(RoundClock.Now, new ValueTask<bool>(ChannelGuard.WhileTheyWaitAsync(passives, async stop =>
-        {
-            await ChannelGuard.AllAsync([.. passives.Select((passive, p) => (Func<CancellationToken, Task>)(async one =>
-                received[p] = await passive.ReceiveAsync<Scores>(0, sum.Length, one).ConfigureAwait(false)))], stop).ConfigureAwait(false);
-            return true;
-        }, cancellationToken))).ConfigureAwait(false);
+        await _clock.WaitAsync(RoundClock.Now, new ValueTask(ChannelGuard.WhileTheyWaitAsync(passives, stop => ChannelGuard.AllAsync([.. passives.Select((passive, p) => (Func<CancellationToken, Task>)(async one =>
+            received[p] = await passive.ReceiveAsync<Scores>(0, sum.Length, one).ConfigureAwait(false)))], stop), cancellationToken))).ConfigureAwait(false);
         for (int p = 0; p < received.Length; p++)
         {
             double sigma = OneRoundPassive.NoiseOf(received[p], _plan, passives[p].RemoteParty);

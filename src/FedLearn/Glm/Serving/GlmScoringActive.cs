@@ -128,7 +128,6 @@ public sealed class GlmScoringActive
         {
             GlmPredictor.CheckSameTraining(agreement, JoinRequest);
             await link.RunAsync(channel, () => PartyConnected?.Invoke(link.Party), cancellationToken).ConfigureAwait(false);
-            return true;
         }).ConfigureAwait(false);
     }
 

@@ -57,7 +57,6 @@ public sealed class GlmScoringPassive
             for (int round = 0; await AnswerAsync(channel, round, cancellationToken).ConfigureAwait(false); round = GlmScoring.Next(round)) { }
             using var limit = new CancellationTokenSource(GlmScoring.LastWordsTime);
             await channel.CompleteAsync(limit.Token).ConfigureAwait(false);
-            return true;
         }).ConfigureAwait(false);
     }
 

@@ -121,6 +121,17 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     protected virtual ValueTask SendResidualsAsync(int round, Residuals residuals, double[] buffer, CancellationToken cancellationToken) =>
         BroadcastAsync(round, work.Release(round, residuals, buffer, "training residuals"), cancellationToken);
 
+    /// <summary>Sends the residuals of all rows at some scores.</summary>
+    private async Task<double[]> SendResidualsAtAsync(int round, double[] scores, CancellationToken cancellationToken)
+    {
+        double[] residuals = new double[scores.Length];
+        _plan.Family.Residuals(scores, train.Labels, residuals);
+        train.Weigh(0, train.Rows, residuals);
+        work.CheckFinite(round, residuals);
+        await BroadcastAsync(round, work.Release(round, new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
+        return residuals;
+    }
+
     private double MeanLoss() => train.LossSum(_plan.Family, 0, _trainScores) / train.Rows;
 
     /// <summary>Full-batch optimisers start from the model without features, which costs nothing and no message: free intercepts at their start, offsets.</summary>
@@ -153,6 +164,15 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             Scalars share = await _clock.WaitAsync(RoundClock.Now,
                 ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, sum.Length, cancellationToken)).ConfigureAwait(false);
             TensorPrimitives.Add(sum, share.Values.Span, sum);
+        }
+    }
+
+    private async Task AddScoresAsync(int round, double[] sum, CancellationToken cancellationToken)
+    {
+        foreach (IPartyChannel passive in passives)
+        {
+            Scores theirs = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, sum.Length, cancellationToken)).ConfigureAwait(false);
+            TensorPrimitives.Add(sum, theirs.Values.Span, sum);
         }
     }
 

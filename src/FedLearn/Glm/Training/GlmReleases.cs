@@ -1,3 +1,5 @@
+using FedLearn.Protocol;
+
 namespace FedLearn.Glm;
 
 /// <summary>Names of messages that tell of columns or weights one by one. All others are scores, residuals, or numbers that the schedule needs.</summary>
@@ -12,6 +14,12 @@ internal static class GlmReleases
     /// <summary>The covariance of these weights.</summary>
     public const string MixedCovariance = "covariance of the party's own mixed columns: mode none";
 
-    /// <summary>Whether a message is one of these.</summary>
-    public static bool TellsOfColumnsOrWeights(string name) => name is MixedColumns or MixedWeights or MixedCovariance;
+    /// <summary>What was sent over some channels.</summary>
+    public static IReadOnlyList<GlmSentMessages> Sent(IEnumerable<IPartyChannel> channels) =>
+    [
+        .. channels.SelectMany(channel => channel.Releases.Select(r => new GlmSentMessages(channel.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, channel.BytesOf(r.Key.Name, r.Key.Protection))
+        {
+            TellsOfColumnsOrWeights = r.Key.Name is MixedColumns or MixedWeights or MixedCovariance,
+        })),
+    ];
 }

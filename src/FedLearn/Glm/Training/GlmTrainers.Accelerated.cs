@@ -61,10 +61,9 @@ internal partial class GlmActiveTrainer
 
     private async Task<(int Rounds, GlmStopReason Reason)> AcceleratedAsync(CancellationToken cancellationToken)
     {
-        LinearPart part = work.Train;
-        int rows = part.Rows, entries = rows * part.Outputs;
+        int entries = _trainScores.Length;
         await StartScoresAsync(cancellationToken).ConfigureAwait(false);
-        var own = new AcceleratedWeights(part, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
+        var own = new AcceleratedWeights(work.Train, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
         double[] ahead = [.. _trainScores], next = new double[entries], buffer = new double[entries];
         // No one knows the size of the loss yet: steps grow tenfold until one of them is too long.
         double step = 1, t = 1, growth = MostGrowth;
@@ -72,43 +71,10 @@ internal partial class GlmActiveTrainer
         for (int round = 0; round < _plan.Epochs; round++)
         {
             cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
-            double[] residuals = new double[entries];
-            _plan.Family.Residuals(ahead, train.Labels, residuals);
-            train.Weigh(0, rows, residuals);
-            work.CheckFinite(round, residuals);
-            await BroadcastAsync(round, work.Release(round, new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
-            own.Gradient(residuals);
-
-            double[] shares;
-            double near, far;
-            bool shortened = false;
-            while (true)
-            {
-                await SendStepAsync(round, step, AcceleratedStep.Try, cancellationToken).ConfigureAwait(false);
-                shares = own.Try(step);
-                part.Scores(0, own.Next, next);
-                train.AddOffsets(0, next);
-                foreach (IPartyChannel passive in passives)
-                {
-                    Scores scores = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
-                    TensorPrimitives.Add(next, scores.Values.Span, next);
-                }
-
-                await AddScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
-                if (!shortened)
-                    _gradientNorm = Math.Sqrt(shares[0]) / step;
-                (near, far) = Steepness(ahead, next, shares[0], buffer);
-                if (step * Math.Max(near, far) <= 1 + 1e-9)
-                    break;
-                (shortened, growth) = (true, 1);
-                // Where a trial is far too long an exponential makes the steepness at its end any number, or none: the start alone says more than that the
-                // step is to be shorter.
-                double shorter = double.IsFinite(far) ? Math.Clamp(1 / far, step / 10, step / 2) : step / 10;
-                step = double.IsFinite(near) ? Math.Min(shorter, 1 / near) : shorter;
-                if (step < 1e-300)
-                    throw new InternalFailureException(GlmErrors.Diverged, $"party '{work.Party}', round {round}", "no step length decreases the loss.", "Look for columns of extreme size, or scale them.");
-            }
-
+            own.Gradient(await SendResidualsAtAsync(round, ahead, cancellationToken).ConfigureAwait(false));
+            (step, double[] shares, double steepness, bool shortened) = await BacktrackAsync(round, step, own, ahead, next, buffer, cancellationToken).ConfigureAwait(false);
+            if (shortened)
+                growth = 1;
             // A step shortened until it moves nothing has found the end of the numbers' precision, not the optimum.
             if (shortened && shares[0] == 0)
             {
@@ -136,12 +102,39 @@ internal partial class GlmActiveTrainer
             if (converged || stops)
                 return (round + 1, converged ? GlmStopReason.Converged : GlmStopReason.EarlyStopped);
             // Where the loss is flatter than the step allows for, the next one is longer, and the more so the longer that lasts.
-            double steepness = Math.Max(near, far);
             growth = step * steepness < .7 ? Math.Min(1.1 * growth, MostGrowth) : 1;
             step = Math.Min(step * growth, 1 / steepness);
         }
 
         return (_plan.Epochs, GlmStopReason.RoundLimit);
+    }
+
+    /// <summary>Tries a step, and shorter ones until one is short enough; <paramref name="next"/> has the scores there.</summary>
+    /// <returns>The step, the shares of norms there, the steepness along it, and whether it is shorter than the first.</returns>
+    private async Task<(double Step, double[] Shares, double Steepness, bool IsShortened)> BacktrackAsync(int round, double step, AcceleratedWeights own, double[] ahead, double[] next, double[] buffer,
+        CancellationToken cancellationToken)
+    {
+        for (bool shortened = false; ; shortened = true)
+        {
+            await SendStepAsync(round, step, AcceleratedStep.Try, cancellationToken).ConfigureAwait(false);
+            double[] shares = own.Try(step);
+            work.Train.Scores(0, own.Next, next);
+            train.AddOffsets(0, next);
+            await AddScoresAsync(round, next, cancellationToken).ConfigureAwait(false);
+            await AddScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
+            if (!shortened)
+                _gradientNorm = Math.Sqrt(shares[0]) / step;
+            (double near, double far) = Steepness(ahead, next, shares[0], buffer);
+            double steepness = Math.Max(near, far);
+            if (step * steepness <= 1 + 1e-9)
+                return (step, shares, steepness, shortened);
+            // Where a trial is far too long an exponential makes the steepness at its end any number, or none: the start alone says more than that the
+            // step is to be shorter.
+            double shorter = double.IsFinite(far) ? Math.Clamp(1 / far, step / 10, step / 2) : step / 10;
+            step = double.IsFinite(near) ? Math.Min(shorter, 1 / near) : shorter;
+            if (step < 1e-300)
+                throw new InternalFailureException(GlmErrors.Diverged, $"party '{work.Party}', round {round}", "no step length decreases the loss.", "Look for columns of extreme size, or scale them.");
+        }
     }
 
     private ValueTask SendStepAsync(int round, double value, AcceleratedStep kind, CancellationToken cancellationToken) =>
@@ -185,7 +178,7 @@ internal sealed partial class GlmPassiveTrainer
         LinearPart part = work.Train;
         int entries = part.Rows * part.Outputs;
         await SendStartScoresAsync(cancellationToken).ConfigureAwait(false);
-        var own = new AcceleratedWeights(part, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
+        var own = new AcceleratedWeights(work.Train, _weights, _plan.Job.Model.L2, _plan.Job.Model.L1);
         for (int round = 0; round < _plan.Epochs; round++)
         {
             Residuals residuals = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);

@@ -96,11 +96,8 @@ internal partial class GlmActiveTrainer
             received[p] = theirs;
         }
 
-        await _clock.WaitAsync(RoundClock.Now, new ValueTask<bool>(ChannelGuard.WhileTheyWaitAsync(passives, async stop =>
-        {
-            await ChannelGuard.AllAsync([.. Enumerable.Range(0, passives.Count).Select(p => (Func<CancellationToken, Task>)(one => ReceiveColumnsAsync(p, one)))], stop).ConfigureAwait(false);
-            return true;
-        }, cancellationToken))).ConfigureAwait(false);
+        await _clock.WaitAsync(RoundClock.Now, new ValueTask(ChannelGuard.WhileTheyWaitAsync(passives, stop =>
+            ChannelGuard.AllAsync([.. Enumerable.Range(0, passives.Count).Select(p => (Func<CancellationToken, Task>)(one => ReceiveColumnsAsync(p, one)))], stop), cancellationToken))).ConfigureAwait(false);
         if (Array.FindIndex(received, theirs => theirs is null) is >= 0 and var dependent)
             return (null, new(InferenceFault.DependentAtParty, dependent));
         var columns = new List<double[]>();

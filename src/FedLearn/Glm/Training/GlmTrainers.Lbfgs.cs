@@ -12,7 +12,7 @@ internal partial class GlmActiveTrainer
     private async Task<(int Rounds, GlmStopReason Reason)> LbfgsAsync(CancellationToken cancellationToken)
     {
         double l2 = _plan.Job.Model.L2;
-        int rows = work.Train.Rows, entries = rows * work.Train.Outputs;
+        int entries = _trainScores.Length;
         var basis = new LbfgsBasis(_weights.Length);
         double[] along = new double[entries], trial = new double[entries], buffer = new double[entries];
         await StartScoresAsync(cancellationToken).ConfigureAwait(false);
@@ -22,11 +22,7 @@ internal partial class GlmActiveTrainer
         for (int round = 0; ; round++)
         {
             cancellationToken.ThrowIfCancellationRequested();    // a party that trains alone waits for nobody
-            double[] residuals = new double[entries];
-            _plan.Family.Residuals(_trainScores, train.Labels, residuals);
-            train.Weigh(0, rows, residuals);
-            work.CheckFinite(round, residuals);
-            await BroadcastAsync(round, work.Release(round, new Residuals(residuals, _plan.ElementType), residuals, "training residuals"), cancellationToken).ConfigureAwait(false);
+            double[] residuals = await SendResidualsAtAsync(round, _trainScores, cancellationToken).ConfigureAwait(false);
             basis.Update(GlmObjective.Gradient(work.Train, residuals, _weights, l2));
             double[] products = basis.InnerProducts();
             await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
@@ -44,12 +40,7 @@ internal partial class GlmActiveTrainer
 
             double[] direction = basis.Direction(coefficients);
             work.Train.Scores(0, direction, along);
-            foreach (IPartyChannel passive in passives)
-            {
-                Scores scores = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, entries, cancellationToken)).ConfigureAwait(false);
-                TensorPrimitives.Add(along, scores.Values.Span, along);
-            }
-
+            await AddScoresAsync(round, along, cancellationToken).ConfigureAwait(false);
             double[] penalty = GlmObjective.PenaltyTerms(_weights, direction, work.Train.Penalised);
             await AddScalarsAsync(round, penalty, cancellationToken).ConfigureAwait(false);
             double first = round == 0 ? Math.Min(1, 1 / Lbfgs.GradientNorm(products)) : 1;

@@ -10,7 +10,7 @@ public class DssmClaimsTests
         DssmPlan.Create(DssmPlanTests.Private with { Privacy = (privacy ?? (p => p))(DssmPlanTests.Private.Privacy) });
 
     private static EmbeddingCalibration Calibration(DssmPlan plan, DssmPartyOptions party) =>
-        plan.Calibrate(party, plan.Parameters(party, 53, false, party.Party.Role == PartyRole.Active ? plan.LabelGroups(100, 10) : plan.ViewGroups(50)));
+        plan.Calibrate(party, plan.Parameters(party, 53, false, party.Party.Role == PartyRole.Active ? plan.ActiveGroups(100, 10) : plan.ViewGroups(50)));
 
     private static DssmPrivacyStatement State(DssmPlan plan, DssmPartyOptions party, int evaluationRows = 0) =>
         DssmClaims.State(plan, party, Calibration(plan, party), [], PrivacyTotal.Zero, evaluationRows, [DssmDisclosures.SampleKeys("training")]);
@@ -35,12 +35,12 @@ public class DssmClaimsTests
     }
 
     [Fact]
-    public void State_LabelParty_SaysThatKeysAreDisclosed()
+    public void State_ActiveParty_SaysThatKeysAreDisclosed()
     {
         foreach (DssmClaim claim in (DssmClaim[])[DssmClaim.OwnMessages, DssmClaim.Full])
         {
             DssmPlan plan = Plan(p => p with { Claim = claim });
-            Assert.Contains("which item; that and when are disclosed", State(plan, plan.LabelParty).Claims[0], StringComparison.Ordinal);
+            Assert.Contains("which item; that and when are disclosed", State(plan, plan.ActiveParty).Claims[0], StringComparison.Ordinal);
             Assert.DoesNotContain("which item", State(plan, plan.Views[0]).Claims[0], StringComparison.Ordinal);
         }
     }
@@ -89,10 +89,10 @@ public class DssmClaimsTests
     }
 
     [Fact]
-    public void State_LabelPartyAlone_SendsNothing()
+    public void State_ActivePartyAlone_SendsNothing()
     {
         DssmPlan plan = DssmPlan.Create(Plan(p => p).Job with { Parties = [Plan(p => p).Job.Parties[0]] });
-        Assert.Equal(["no claim: 'service' is alone, sends nothing and adds no noise"], DssmClaims.State(plan, plan.LabelParty, null, [], null, 0, []).Claims);
+        Assert.Equal(["no claim: 'service' is alone, sends nothing and adds no noise"], DssmClaims.State(plan, plan.ActiveParty, null, [], null, 0, []).Claims);
     }
 
     [Theory]
@@ -119,10 +119,10 @@ public class DssmClaimsTests
     }
 
     [Fact]
-    public void State_OneShotLabelParty_SendsNothingOfItems()
+    public void State_OneShotActiveParty_SendsNothingOfItems()
     {
         DssmPlan plan = Plan(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Embeddings });
-        Assert.Contains("sends nothing that depends on an item", DssmClaims.State(plan, plan.LabelParty, null, [], null, 0, []).Claims[0], StringComparison.Ordinal);
+        Assert.Contains("sends nothing that depends on an item", DssmClaims.State(plan, plan.ActiveParty, null, [], null, 0, []).Claims[0], StringComparison.Ordinal);
         Assert.Contains("(claim one-shot, unit sample, a = 1, mu = ", State(plan, plan.Views[0]).Claims[0], StringComparison.Ordinal);
     }
 

@@ -132,14 +132,14 @@ public class DssmPlanTests
     [InlineData(DssmFusion.Sum, 1)]
     [InlineData(DssmFusion.Late, 2)]
     [InlineData(DssmFusion.Concat, 2)]
-    public void Parameters_LabelParty_ClipsWhatAllViewsGetTogether(DssmFusion fusion, int messages)
+    public void Parameters_ActiveParty_ClipsWhatAllViewsGetTogether(DssmFusion fusion, int messages)
     {
         DssmPlan plan = DssmPlan.Create(Private with { Model = new() { Fusion = fusion, Layers = [64, 16] } });
-        EmbeddingParameters label = plan.Parameters(plan.LabelParty, 53, false), view = plan.Parameters(plan.Views[0], 53, false);
+        EmbeddingParameters label = plan.Parameters(plan.ActiveParty, 53, false), view = plan.Parameters(plan.Views[0], 53, false);
         Assert.Equal((16 * messages, messages, 12 * 53 * messages), (label.Width, label.MessagesPerBatch, label.TrainingMessages));
         Assert.Equal((16, 1, 12 * 53), (view.Width, view.MessagesPerBatch, view.TrainingMessages));
         // Independent noises of one shared gradient would cost mu sqrt(V); different gradients of one clip cost mu.
-        Assert.Equal(plan.Calibrate(plan.LabelParty, label).Sigma, plan.Calibrate(plan.Views[0], view).Sigma);
+        Assert.Equal(plan.Calibrate(plan.ActiveParty, label).Sigma, plan.Calibrate(plan.Views[0], view).Sigma);
     }
 
     [Fact]
@@ -147,11 +147,11 @@ public class DssmPlanTests
     {
         DssmPlan plan = DssmPlan.Create(With(p => p with { Claim = DssmClaim.Full, ParameterClip = 0.5 }));
         Assert.Equal([("tower", 0.5, 900L)], plan.ViewGroups(900).Select(g => (g.Name, g.Clip, g.Coordinates)));
-        Assert.Equal([("item vectors", 0.5, 1682 * 64L), ("own tower and fusion", 0.5, 77)], plan.LabelGroups(1682, 77).Select(g => (g.Name, g.Clip, g.Coordinates)));
-        Assert.Single(plan.LabelGroups(1682, 0));
-        Assert.Equal(2, plan.Calibrate(plan.LabelParty, plan.Parameters(plan.LabelParty, 53, false, plan.LabelGroups(1682, 77))).GradientNoise.Count);
+        Assert.Equal([("item vectors", 0.5, 1682 * 64L), ("own tower and fusion", 0.5, 77)], plan.ActiveGroups(1682, 77).Select(g => (g.Name, g.Clip, g.Coordinates)));
+        Assert.Single(plan.ActiveGroups(1682, 0));
+        Assert.Equal(2, plan.Calibrate(plan.ActiveParty, plan.Parameters(plan.ActiveParty, 53, false, plan.ActiveGroups(1682, 77))).GradientNoise.Count);
         DssmPlan own = DssmPlan.Create(Private);
         Assert.Empty(own.ViewGroups(900));
-        Assert.Empty(own.LabelGroups(1682, 77));
+        Assert.Empty(own.ActiveGroups(1682, 77));
     }
 }

@@ -11,7 +11,7 @@ public class EventWarningsTests
     private static string[] Of(bool trains, DssmJob job, params Interaction[] events)
     {
         var table = new InteractionTable([.. Enumerable.Range(0, 50).Select(u => $"u{u}")], events);
-        IReadOnlyList<SampleSet> sets = trains ? LabelSamples.TrainingSets(job, table) : LabelSamples.EvaluationSets(table, evaluates: true);
+        IReadOnlyList<SampleSet> sets = trains ? ActiveSamples.TrainingSets(job, table) : ActiveSamples.EvaluationSets(table, evaluates: true);
         return [.. EventWarnings.Of(job, table, sets, trains)];
     }
 

@@ -10,7 +10,7 @@ using FedLearn.Protocol;
 namespace FedLearn.Dssm;
 
 /// <summary>The active party's side of a session: fuses the views' vectors, finds the loss, and answers with gradients.</summary>
-internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples samples, IReadOnlyList<ViewPeer> peers, PartyNoise noise, DssmKeptRun? kept = null)
+internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples samples, IReadOnlyList<ViewPeer> peers, PartyNoise noise, DssmKeptRun? kept = null)
 {
     private readonly DssmLoss _loss = towers.Loss;
     private readonly int _width = run.Job.Model.Layers[^1];
@@ -54,22 +54,7 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
             now.Loss = 0;
             if (!double.IsFinite(loss))
                 throw new InternalFailureException(DssmErrors.Diverged, $"epoch {epoch + 1}", "the training loss is NaN or infinite.", "Lower training.stepSize or model.gamma.");
-            double? validation = null;
-            var word = StopWord.GoOn;
-            if (validates)
-            {
-                validation = await ValidateAsync(done, clock, cancellationToken).ConfigureAwait(false);
-                bool better = validation > now.BestValue;
-                (now.BestValue, now.Since) = better ? (validation.Value, 0) : (now.BestValue, now.Since + 1);
-                bool last = epoch + 1 == run.Epochs || now.Since >= run.Job.Training.Patience;
-                word = (better, last) switch { (true, true) => StopWord.StopHere, (true, false) => StopWord.Best, (false, true) => StopWord.Stop, _ => StopWord.GoOn };
-                if (better)
-                    now.BestFusion = [.. _loss.Fusion.Values];
-                now.Best.Note(word, epoch + 1);
-                foreach (ViewPeer peer in peers)
-                    await clock.WaitAsync(peer.Channel.SendAsync(done, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { (int)word }), "validation: whether training goes on"), cancellationToken)).ConfigureAwait(false);
-            }
-
+            (double? validation, StopWord word) = validates ? await JudgeAsync(epoch, done, now, clock, cancellationToken).ConfigureAwait(false) : (null, StopWord.GoOn);
             now.History.Add(new DssmHistoryPoint(epoch + 1, loss, validation, clock.Seconds));
             progress?.Report(new DssmProgress(samples.Party, done, run.Epochs * batches, epoch + 1, loss, validation));
             if (word is StopWord.Stop or StopWord.StopHere)
@@ -83,6 +68,22 @@ internal sealed class LabelRun(DssmRun run, LabelTowers towers, LabelSamples sam
         }
 
         return (validates ? now.Best.Epoch : now.History.Count, now.History);
+    }
+
+    /// <summary>Validates after an epoch, and tells the views whether training goes on.</summary>
+    private async Task<(double? Validation, StopWord Word)> JudgeAsync(int epoch, int done, Progress now, PartyClock clock, CancellationToken cancellationToken)
+    {
+        double validation = await ValidateAsync(done, clock, cancellationToken).ConfigureAwait(false);
+        bool better = validation > now.BestValue;
+        (now.BestValue, now.Since) = better ? (validation, 0) : (now.BestValue, now.Since + 1);
+        bool last = epoch + 1 == run.Epochs || now.Since >= run.Job.Training.Patience;
+        StopWord word = (better, last) switch { (true, true) => StopWord.StopHere, (true, false) => StopWord.Best, (false, true) => StopWord.Stop, _ => StopWord.GoOn };
+        if (better)
+            now.BestFusion = [.. _loss.Fusion.Values];
+        now.Best.Note(word, epoch + 1);
+        foreach (ViewPeer peer in peers)
+            await clock.WaitAsync(peer.Channel.SendAsync(done, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { (int)word }), "validation: whether training goes on"), cancellationToken)).ConfigureAwait(false);
+        return (validation, word);
     }
 
     private void Save(StateWriter state, Progress now)

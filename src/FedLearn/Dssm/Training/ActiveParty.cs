@@ -15,7 +15,7 @@ internal sealed record LocalView(string Name, ITower Tower, TowerRows Rows, IRea
 }
 
 /// <summary>What the active party trains: the items' tower, those of views that are at hand, the fusion.</summary>
-internal sealed class LabelTowers(TowerThread thread, ITower items, IReadOnlyList<LocalView> locals, DssmLoss loss, TowerOptimizer optimizer) : IAsyncDisposable
+internal sealed class ActiveTowers(TowerThread thread, ITower items, IReadOnlyList<LocalView> locals, DssmLoss loss, TowerOptimizer optimizer) : IAsyncDisposable
 {
     public ITower Items { get; } = items;
 
@@ -35,7 +35,7 @@ internal sealed class LabelTowers(TowerThread thread, ITower items, IReadOnlyLis
     }));
 }
 
-/// <summary>Towers on their way into <see cref="LabelTowers"/>: unless all get there, none stays, since a native library's memory is not collected soon.</summary>
+/// <summary>Towers on their way into <see cref="ActiveTowers"/>: unless all get there, none stays, since a native library's memory is not collected soon.</summary>
 internal sealed class MadeTowers : IDisposable
 {
     private readonly List<ITower> _made = [];
@@ -63,7 +63,7 @@ internal delegate void ScoreRows(int from, Span<double> scores);
 internal delegate void ScoreItems(int from, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores);
 
 /// <summary>What the active party knows of its samples.</summary>
-internal sealed class LabelSamples
+internal sealed class ActiveSamples
 {
     private readonly DssmEvaluator _evaluator;
     private readonly EvaluationOptions _evaluation;
@@ -72,7 +72,7 @@ internal sealed class LabelSamples
     /// <param name="job">The job.</param>
     /// <param name="input">The tables.</param>
     /// <param name="sets">The samples of the session.</param>
-    public LabelSamples(DssmJob job, DssmPartyInput input, IReadOnlyList<SampleSet> sets)
+    public ActiveSamples(DssmJob job, DssmPartyInput input, IReadOnlyList<SampleSet> sets)
     {
         (Party, Items, OwnTable, Sets) = (input.Party, input.Items!, input.View, sets);
         (_evaluator, _evaluation) = (new DssmEvaluator(input.Interactions!, Items), input.Evaluation with { Seed = job.Training.Seed });

@@ -36,6 +36,7 @@ public class TuningTests
         {
             Assert.Equal(3, Scores(candidates[i]!).Length);
             Assert.Equal(means[i], (double)candidates[i]!["mean"]!, 1e-12);
+            Assert.Equal(Math.Sqrt(Scores(candidates[i]!).Sum(s => (s - means[i]) * (s - means[i])) / 2), (double)candidates[i]!["deviation"]!, 1e-12);
             Assert.Equal(("ok", "logLoss"), ((string)candidates[i]!["status"]!, (string)candidates[i]!["metric"]!));
         }
 
@@ -364,7 +365,8 @@ public class TuningTests
         using var scene = new Scene();
         string job = scene.Job(Scene.Private());
         ToolRun run = await ToolRun.Of("train", "--config", job, "--json", "--in-process");
-        JsonObject Report(int peak, string ledger) => ReportParts.ReadBack(Scene.Changed(JsonNode.Parse(run.Output)!.AsObject(), ("parties.1.peakMemoryBytes", peak), ("parties.1.privacy.ledger", ledger)));
+        JsonObject Report(int peak, string ledger) => ReportParts.ReadBack(Scene.Changed(JsonNode.Parse(run.Output)!.AsObject(), ("parties.1.peakMemoryBytes", peak), ("parties.1.privacy.ledger", ledger),
+            ("timing.trainingSeconds", peak), ("parties.0.timing.trainingSeconds", peak), ("parties.1.timing.trainingSeconds", peak)));
         JsonObject one = Report(1, "after the first"), first = Report(1, "after the first");
         var totals = new TuningTotals(first);
         totals.Add(Report(2, "after the second"));

@@ -63,8 +63,8 @@ public sealed class CompareDocumentTests : IDisposable
 
     /// <summary>The mean of the two in the middle where their number is even.</summary>
     [Theory]
-    [InlineData(2, 5, 1, 2)]
-    [InlineData(3, 5, 1, 2, 4)]
+    [InlineData(2.0, 5.0, 1.0, 2.0)]
+    [InlineData(3.0, 5.0, 1.0, 2.0, 4.0)]
     public void Of_Repeats_HasTheMedianOfEachTimeAndOfEachPeak(double median, params double[] seconds)
     {
         JsonObject row = At(Document(Job(), Row(Tight, Job(), [.. seconds.Select(s => Report(s))])), 0);

@@ -134,7 +134,6 @@ internal sealed class TuningTotals(JsonObject first)
     private static void Add(JsonNode sum, JsonNode more, params string[] keys)
     {
         foreach (string key in keys)
-            // Counts stay whole numbers.
-            sum[key] = sum[key]!.AsValue().TryGetValue(out long whole) && more[key]!.AsValue().TryGetValue(out long other) ? whole + other : (double)sum[key]! + (double)more[key]!;
+            sum[key] = (double)sum[key]! + (double)more[key]!;
     }
 }

@@ -95,9 +95,15 @@ internal sealed class Scene : IDisposable
               "transport": { "kind": "in-memory" }
             }
             """)!.AsObject();
+        return Write(name, Changed(job, changes).ToJsonString());
+    }
+
+    /// <summary>The same document with some values changed, as those of <see cref="Job"/>.</summary>
+    public static JsonObject Changed(JsonObject document, params (string Path, JsonNode? Value)[] changes)
+    {
         foreach ((string path, JsonNode? value) in changes)
-            Set(job, path.Split('.'), value?.DeepClone());
-        return Write(name, job.ToJsonString());
+            Set(document, path.Split('.'), value?.DeepClone());
+        return document;
     }
 
     /// <summary>The changes that make a job private, with noise from the system.</summary>
@@ -145,6 +151,8 @@ internal sealed class Scene : IDisposable
             at = at is JsonArray array ? array[int.Parse(step, CultureInfo.InvariantCulture)]! : at[step] ??= new JsonObject();
         if (value is null)
             at.AsObject().Remove(path[^1]);
+        else if (at is JsonArray all)
+            all[int.Parse(path[^1], CultureInfo.InvariantCulture)] = value;
         else
             at[path[^1]] = value;
     }

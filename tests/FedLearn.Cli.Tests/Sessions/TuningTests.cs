@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
+using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Glm;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 
@@ -34,6 +36,7 @@ public class TuningTests
         {
             Assert.Equal(3, Scores(candidates[i]!).Length);
             Assert.Equal(means[i], (double)candidates[i]!["mean"]!, 1e-12);
+            Assert.Equal(Math.Sqrt(Scores(candidates[i]!).Sum(s => (s - means[i]) * (s - means[i])) / 2), (double)candidates[i]!["deviation"]!, 1e-12);
             Assert.Equal(("ok", "logLoss"), ((string)candidates[i]!["status"]!, (string)candidates[i]!["metric"]!));
         }
 
@@ -355,6 +358,62 @@ public class TuningTests
         Assert.All(Timings(first), timing => Assert.All(timing.Where(t => t.Key != "secondsPerEpoch"), t => Assert.Equal((t.Key, 3), (t.Key, (double)t.Value!))));
         static IEnumerable<JsonObject> Timings(JsonObject report) => report["parties"]!.AsArray().Select(p => p!["timing"]!.AsObject()).Prepend(report["timing"]!.AsObject());
     }
+
+    [Fact]
+    public async Task Totals_OfTwoRuns_AreOfBothAndOfNoModel()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private());
+        ToolRun run = await ToolRun.Of("train", "--config", job, "--json", "--in-process");
+        JsonObject Report(int peak, string ledger) => ReportParts.ReadBack(Scene.Changed(JsonNode.Parse(run.Output)!.AsObject(), ("parties.1.peakMemoryBytes", peak), ("parties.1.privacy.ledger", ledger),
+            ("timing.trainingSeconds", peak), ("parties.0.timing.trainingSeconds", peak), ("parties.1.timing.trainingSeconds", peak)));
+        JsonObject one = Report(1, "after the first"), first = Report(1, "after the first");
+        var totals = new TuningTotals(first);
+        totals.Add(Report(2, "after the second"));
+        JsonObject document = ReportParts.ReadBack(totals.Document(Running(job), new GlmTuning { Folds = 3, Metric = "auc", Candidates = [], Chosen = null, Costs = [], Warnings = [] }, _ => null));
+        for (int i = 0; i < 2; i++)
+        {
+            JsonNode before = one["parties"]![i]!, after = document["parties"]![i]!;
+            foreach (string key in (string[])["bytesSent", "bytesReceived", "messagesSent"])
+                Assert.Equal(2 * (long)before[key]!, (long)after[key]!);
+            Assert.Equal(before["releases"]!.AsArray().Select(r => ((string)r!["name"]!, 2 * (long)r["count"]!, 2 * (long)r["bytes"]!)), after["releases"]!.AsArray().Select(r => ((string)r!["name"]!, (long)r["count"]!, (long)r["bytes"]!)));
+            Assert.Equal((double)after["timing"]!["trainingSeconds"]! / 4, (double)after["timing"]!["secondsPerEpoch"]!);
+            Assert.All((string[])["sigma", "sensitivity", "mu"], key => Assert.False(after["privacy"]!.AsObject().ContainsKey(key), key));
+        }
+
+        JsonNode telco = document["parties"]![1]!;
+        Assert.Equal((2L, "after the second"), ((long)telco["peakMemoryBytes"]!, (string)telco["privacy"]!["ledger"]!));
+        Assert.Equal((Scene.Common, null), ((int)document["rows"]!["train"]!, (int?)document["rows"]!["test"]));
+        Assert.Equal((4, (double)document["timing"]!["trainingSeconds"]! / 4), ((int)document["timing"]!["epochs"]!, (double)document["timing"]!["secondsPerEpoch"]!));
+        Assert.Empty(document["history"]!.AsArray());
+        Assert.All((JsonNode?[])[document["intervals"], document["evaluation"], document["objective"], document["job"]!["stopReason"]], Assert.Null);
+    }
+
+    /// <summary>What the claim of all runs together protects, at the bank and at the telephone company.</summary>
+    [Theory]
+    [InlineData("hdp-vfl", "record", "declared", "for replacing one row of its table, against", "for replacing one row of its table, against")]
+    [InlineData("hdp-vfl", "label", "declared", "changing the label of one row, the features of every party being unprotected", "changing the label of one row, the features of every party being unprotected")]
+    [InlineData("label-dp", "record", "declared", "changing the label of one row, the features of every party being unprotected", "changing the label of one row, the features of every party being unprotected")]
+    [InlineData("one-round", "record", "declared", "replacing one row of its table, of which only the label is ever sent", "for replacing one row of its table, against")]
+    [InlineData("hdp-vfl", "record", "standardize", "schedule being public; conditional on scaling constants taken from the data", "; conditional on scaling constants taken from the data")]
+    public async Task Totals_ClaimOfAllRuns_SaysWhatIsProtected(string mode, string unit, string scaling, string bank, string telco)
+    {
+        const string Disclosed = "in a cross-validation every training row is tested on once for each candidate, and passive parties disclosed its scores there: the cost of tuning covers the training messages only";
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private()), "--json", "--in-process");
+        GlmTuning Tuning(params string[] warnings) => new() { Folds = 3, Metric = "auc", Candidates = [], Chosen = null, Warnings = warnings, Costs = [.. ((string[])["bank", "telco"]).Select(p => new GlmTuningCost(p, 3, PrivacyTotal.OfMu(.5), 0.001, 2.5))] };
+        GlmRunFile of = Running(scene.Job(Scene.Private(("privacy.mode", mode), ("privacy.unit", unit == "label" ? unit : null), ("preprocessing.scaling", scaling))));
+        string[] Claims(GlmTuning tuning) => [.. new TuningTotals(JsonNode.Parse(run.Output)!.AsObject()).Document(of, tuning, _ => null)["parties"]!.AsArray().Select(p => (string)p!["privacy"]!["claims"]!.AsArray().Single()!)];
+        string[] claims = Claims(Tuning());
+        Assert.Contains(bank, claims[0], StringComparison.Ordinal);
+        Assert.Contains(telco, claims[1], StringComparison.Ordinal);
+        Assert.All(claims, c => Assert.StartsWith("training messages only: all messages of '", c, StringComparison.Ordinal));
+        Assert.All(claims, c => Assert.Contains("in all runs of this tuning together are (2.5, 0.001)-differentially private", c, StringComparison.Ordinal));
+        Assert.Equal(scaling != "declared", claims[0].Contains("conditional", StringComparison.Ordinal));
+        Assert.All(Claims(Tuning(Disclosed)), c => Assert.StartsWith("training messages only; scores disclosed for every training row where it was tested on are outside this claim: ", c, StringComparison.Ordinal));
+    }
+
+    private static GlmRunFile Running(string job) => RunFile.Load(job).As<GlmRunFile>("train");
 
     private static string ReportEpsilon(double epsilon) => epsilon.ToString("G4", System.Globalization.CultureInfo.InvariantCulture);
 

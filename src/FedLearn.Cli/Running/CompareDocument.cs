@@ -153,7 +153,7 @@ internal static class CompareDocument
     }
 
     /// <summary>Every run's figures, in the order of the runs; null of one run. Those of private rows differ by their noise, which no interval over the rows tells of.</summary>
-    private static JsonObject? MetricsOfEach(IReadOnlyList<JsonObject> reports, bool noisy)
+    private static JsonObject? MetricsOfEach(List<JsonObject> reports, bool noisy)
     {
         JsonObject? Of(string set) => reports[0]["metrics"]![set] is not JsonObject figures ? null
             : new JsonObject(figures.Where(p => p.Value is JsonValue).Select(p => KeyValuePair.Create(p.Key, (JsonNode?)new JsonArray([.. reports.Select(r => r["metrics"]![set]?[p.Key]?.DeepClone())]))));

@@ -188,7 +188,7 @@ public class DssmTrainerTests
     public async Task TrainAsync_PreparesLong_ThePartiesThatWaitAreTold(string what, params string[] waiting)
     {
         CancellationToken cancellation = TestContext.Current.CancellationToken;
-        var work = new WorkOfOthers(waiting);
+        using var work = new WorkOfOthers(waiting);
         bool begun = false;
         DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(SmallRecommendation.Job(), input with
         {

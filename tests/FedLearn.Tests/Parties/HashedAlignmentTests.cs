@@ -59,7 +59,7 @@ public class HashedAlignmentTests
     public async Task Alignment_OnePartySortsLong_ThoseThatWaitAreTold(int slow, params string[] waiting)
     {
         string[] ids = ["a", "b", "c"];
-        var work = new WorkOfOthers(waiting);
+        using var work = new WorkOfOthers(waiting);
         (InMemoryChannel First, InMemoryChannel Second)[] pairs = [.. Enumerable.Range(0, 2).Select(i => InMemoryChannel.CreatePair("active", $"p{i}"))];
         IReadOnlyList<string> Of(int party) => party == slow ? work.Reads(ids) : ids;
         Task<int[]>[] parties =

@@ -35,7 +35,7 @@ internal sealed class HastyChannel(IPartyChannel inner, Action told) : IPartyCha
 }
 
 /// <summary>Work that takes until some peers of a party have been told to wait for it.</summary>
-internal sealed class WorkOfOthers(params string[] peers)
+internal sealed class WorkOfOthers(params string[] peers) : IDisposable
 {
     private readonly HashSet<string> _left = [.. peers];
     private readonly ManualResetEventSlim _all = new();
@@ -56,6 +56,8 @@ internal sealed class WorkOfOthers(params string[] peers)
 
     /// <summary>A list that takes so long to read.</summary>
     public IReadOnlyList<T> Reads<T>(IReadOnlyList<T> items) => new SlowList<T>(items, Wait);
+
+    public void Dispose() => _all.Dispose();
 
     private sealed class SlowList<T>(IReadOnlyList<T> items, Action wait) : IReadOnlyList<T>
     {

@@ -16,11 +16,11 @@ internal sealed class HastyChannel(IPartyChannel inner, Action told) : IPartyCha
 
     public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
 
-    public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+    public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
     {
+        await inner.SendAsync(round, message, cancellationToken);
         if (message.Payload is AlignmentMessage { Step: AlignmentStep.Waiting })
             told();
-        return inner.SendAsync(round, message, cancellationToken);
     }
 
     public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);

@@ -8,8 +8,6 @@ namespace FedLearn.Data;
 /// <summary>CSV files with the rules of this library: strict, and silent about values.</summary>
 internal static class CsvFile
 {
-    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
     /// <summary>Opens a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="dialect">How it is written, which its user may set; null for a file that is written in one way.</param>
@@ -166,7 +164,7 @@ internal static class CsvFile
     {
         try
         {
-            return StrictUtf8.GetString(reader.GetSpan(index));
+            return StrictUtf8.Encoding.GetString(reader.GetSpan(index));
         }
         catch (DecoderFallbackException e)
         {

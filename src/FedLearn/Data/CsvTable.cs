@@ -8,8 +8,6 @@ namespace FedLearn.Data;
 /// <summary>Reads tables from CSV.</summary>
 internal static class CsvTable
 {
-    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
     internal static Table Read(TableSource source, TableSchema? schema, bool needLabel, CancellationToken cancellationToken)
     {
         if (source.Ids is not null || source.Labels is not null)
@@ -32,7 +30,7 @@ internal static class CsvTable
         Dictionary<string, int> header = CsvFile.Header(reader, path, dialect);
         int[] idIndices = [.. idNames.Select(name => CsvFile.Find(header, name, path, dialect))];
         CsvInput[] inputs = [.. RowInputs.Named(source, labelName, needLabel).Select(input => new CsvInput(input.Kind, input.Name, CsvFile.Find(header, input.Name, path, dialect),
-            input.Kind == RowInputKind.Label ? [.. Words(source).Select(StrictUtf8.GetBytes)] : []))];
+            input.Kind == RowInputKind.Label ? [.. Words(source).Select(StrictUtf8.Encoding.GetBytes)] : []))];
         string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
         string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([.. idNames, labelName ?? idNames[0], .. reserved], StringComparer.Ordinal)];
         // A party with labels may have nothing else; one without has to bring features.
@@ -164,7 +162,7 @@ internal static class CsvTable
             }
             else
             {
-                byte[][] values = [.. field.Values.Select(StrictUtf8.GetBytes)];
+                byte[][] values = [.. field.Values.Select(StrictUtf8.Encoding.GetBytes)];
                 double? missing = field.MissingValue is { } value ? field.Values.ToList().IndexOf(value) : field.MissingNumber;
                 int? baseValue = field.BaseValue is { } text ? field.Values.ToList().IndexOf(text) : null;
                 yield return new CsvColumn(field.Name, CsvFile.Find(header, field.Name, path, dialect), feature, field.Kind, values, missing, baseValue);

@@ -66,8 +66,6 @@ internal sealed record CsvPieces(long Lines, bool IsPlain, IReadOnlyList<(long S
 /// then reads the file from its beginning, and names the first fault. Both read a cell by the same code.</remarks>
 internal static class PlainCsv
 {
-    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
     /// <summary>The rows, or null when the general reader has to look.</summary>
     internal static CsvRows? Read(string path, CsvLayout layout, CsvPieces pieces, CancellationToken cancellationToken)
     {
@@ -155,7 +153,7 @@ internal static class PlainCsv
 
         /// <summary>Whether the first line is the one that the general reader took the names from.</summary>
         private bool IsHeader(ReadOnlySpan<byte> text) =>
-            StrictUtf8.GetString(text.EndsWith("\r"u8) ? text[..^1] : text).TrimStart('\uFEFF').Split(layout.Dialect.Separator).Select(name => name.Trim()).SequenceEqual(layout.Header, StringComparer.Ordinal);
+            StrictUtf8.Encoding.GetString(text.EndsWith("\r"u8) ? text[..^1] : text).TrimStart('\uFEFF').Split(layout.Dialect.Separator).Select(name => name.Trim()).SequenceEqual(layout.Header, StringComparer.Ordinal);
 
         /// <summary>Reads the row that a text begins with, and its line end; gives the bytes read, 0 when the general reader has to look.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]                                  // a large file is read before tiered compilation gets round to it
@@ -201,7 +199,7 @@ internal static class PlainCsv
             if (text.ContainsAnyInRange((byte)0, (byte)0x1F))                                    // a lone carriage return would be a line end
                 return false;
             if (cell == layout.Ids[0])
-                ids[row] = layout.Dialect.FromUsual(StrictUtf8.GetString(text));
+                ids[row] = layout.Dialect.FromUsual(StrictUtf8.Encoding.GetString(text));
             if (_columns[cell] is >= 0 and int column)
                 return layout.Columns[column].TryRead(text, features);
             return _inputs[cell] is not (>= 0 and int input)

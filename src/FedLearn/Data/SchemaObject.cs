@@ -18,8 +18,6 @@ internal sealed record SchemaForm(string Remedy)
 /// <summary>An object of a schema, whose keys are all known.</summary>
 internal readonly struct SchemaObject
 {
-    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
-
     private readonly JsonElement _json;
     private readonly SchemaForm _form;
 
@@ -51,7 +49,7 @@ internal readonly struct SchemaObject
         ArgumentNullException.ThrowIfNull(path);
         try
         {
-            return File.ReadAllText(path, StrictUtf8);
+            return File.ReadAllText(path, StrictUtf8.Encoding);
         }
         catch (DecoderFallbackException e)
         {

@@ -333,7 +333,7 @@ internal static class CompareDocument
     {
         if ((double?)plain?["timing"]!["secondsPerLaterEpoch"] is not { } later || (double)plain["timing"]!["secondsPerEpoch"]! < 1.5 * later)
             return null;
-        string[] others = [.. rows.Where(r => Says(r, "mode", "hdp-vfl") && r["relative"]?["secondsPerLaterEpoch"] is not null).Select(r => $"{(string)r["name"]!} {Ratio(r["relative"]!["secondsPerLaterEpoch"])} x")];
+        string[] others = [.. rows.Where(r => r != plain && !Says(r, "mode", "guest-only") && r["relative"]?["secondsPerLaterEpoch"] is not null).Select(r => $"{(string)r["name"]!} {Ratio(r["relative"]!["secondsPerLaterEpoch"])} x")];
         return $"Starting is a third of plain's seconds or more (in the first epoch code is compiled and buffers grow). An epoch after the first takes {Seconds(later)} s{(others.Length == 0 ? "" : $", and with {string.Join(", ", others)} that")}: train for more epochs to compare those.";
     }
 

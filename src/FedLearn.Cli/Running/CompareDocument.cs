@@ -72,7 +72,7 @@ internal static class CompareDocument
         document["complete"] = !results.Any(r => r.IsInterrupted);
         document["rows"] = new JsonArray([.. rows]);
         document["ledger"] = ledger;
-        document["notes"] = new JsonArray([.. Notes(request, rows).Concat(notes).Select(n => (JsonNode)n)]);
+        document["notes"] = new JsonArray([.. Notes(request, rows, plainRow).Concat(notes).Select(n => (JsonNode)n)]);
         document["timing"] = new JsonObject { ["totalSeconds"] = 0.0 };
         return document;
     }
@@ -215,6 +215,7 @@ internal static class CompareDocument
         return new JsonObject
         {
             ["secondsPerEpoch"] = iterative ? Of("secondsPerEpoch") : null,
+            ["secondsPerLaterEpoch"] = iterative && result.Reports.All(r => r["history"]!.AsArray().Count > 1) ? Median(result.Reports.Select(r => LaterEpoch(r["history"]!.AsArray()))) : null,
             ["epochs"] = result.Reports[0]["timing"]!["epochs"]!.DeepClone(),
             ["trainingSeconds"] = Of("trainingSeconds"),
             ["computeSeconds"] = Of("computeSeconds"),
@@ -226,6 +227,8 @@ internal static class CompareDocument
             ["trainingSecondsOfEach"] = new JsonArray([.. result.Reports.Select(r => r["timing"]!["trainingSeconds"]!.DeepClone())]),
         };
     }
+
+    private static double LaterEpoch(JsonArray history) => ((double)history[^1]!["seconds"]! - (double)history[0]!["seconds"]!) / (history.Count - 1);
 
     private static JsonObject Bytes(CompareCase row, JsonObject report, JsonArray parties, JsonArray roles)
     {
@@ -253,6 +256,7 @@ internal static class CompareDocument
         return new JsonObject
         {
             ["secondsPerEpoch"] = Of("timing", "secondsPerEpoch"),
+            ["secondsPerLaterEpoch"] = Of("timing", "secondsPerLaterEpoch"),
             ["trainingSeconds"] = whole ? Of("timing", "trainingSeconds") : null,
             ["sessionBytes"] = whole ? Of("bytes", "session") : null,
             ["trainingBytes"] = whole ? Of("bytes", "training") : null,
@@ -312,14 +316,25 @@ internal static class CompareDocument
         return text is null || each.Max() - each.Min() < .00005 ? null : $"Its {each.Length} runs have {text}.";
     }
 
-    private static IEnumerable<string> Notes(CompareRequest request, JsonObject[] rows)
+    private static IEnumerable<string> Notes(CompareRequest request, JsonObject[] rows, JsonObject? plain)
     {
         yield return $"Rows that iterate have the same optimiser (sgd), batches, step size and number of epochs{(rows.Any(r => IsOk(r) && Says(r, "mode", "he") && r["metrics"] is null) ? " (but for rows of Paillier, which say how many)" : "")} on the same rows; one-round has none of these.";
         yield return string.Create(CultureInfo.InvariantCulture,
             $"Seconds are the active party's for its training rounds; plain, guest-only and HDP-VFL rows take turns and {(request.Repeats == 1 ? "are run once, so that ratios near 1 are noise" : $"have the median of {request.Repeats} runs")}, other rows one run.{(request.Repeats == 1 ? "" : " Metrics and intervals are the first run's, metricsOfEach has those of all.")}");
+        if (Starting(rows, plain) is { } starting)
+            yield return starting;
         yield return "Training bytes are the payloads of all messages but those of alignment, agreement and evaluation; what an arbiter sends counts. Peak memory is the largest of a party or the arbiter, the processes of its encryption included.";
         if (rows.Any(IsWasm))
             yield return "SEAL ran in WebAssembly, which is slower than native code; the rows say how much where both were measured.";
+    }
+
+    /// <summary>Says what a later epoch costs where the first is so long that it hides it; null elsewhere.</summary>
+    private static string? Starting(JsonObject[] rows, JsonObject? plain)
+    {
+        if ((double?)plain?["timing"]!["secondsPerLaterEpoch"] is not { } later || (double)plain["timing"]!["secondsPerEpoch"]! < 1.5 * later)
+            return null;
+        string[] others = [.. rows.Where(r => r != plain && !Says(r, "mode", "guest-only") && r["relative"]?["secondsPerLaterEpoch"] is not null).Select(r => $"{(string)r["name"]!} {Ratio(r["relative"]!["secondsPerLaterEpoch"])} x")];
+        return $"Starting is a third of plain's seconds or more (in the first epoch code is compiled and buffers grow). An epoch after the first takes {Seconds(later)} s{(others.Length == 0 ? "" : $", and with {string.Join(", ", others)} that")}: train for more epochs to compare those.";
     }
 
     /// <summary>Whether a row's encryption ran on SEAL's own library.</summary>

@@ -27,6 +27,7 @@ public sealed class CompareDocumentTests : IDisposable
           "intervals": { "train": null, "test": { "{{metric}}": [0.75, 0.85] } },
           "rows": { "train": 80, "test": 20 },
           "timing": { "secondsPerEpoch": {{seconds}}, "epochs": 2, "trainingSeconds": {{2 * seconds}}, "computeSeconds": {{3 * seconds}}, "waitSeconds": {{4 * seconds}}, "noiseSeconds": {{5 * seconds}}, "syncSeconds": {{6 * seconds}} },
+          "history": [{ "seconds": {{seconds}} }, { "seconds": {{2 * seconds}} }],
           "parties": [
             { "name": "bank", "bytesSent": 90000, "peakMemoryBytes": {{100 * seconds}}, "privacy": { "actualDelta": 0.002 }, "releases": [
               { "name": "alignment: common rows", "bytes": 10000 }, { "name": "agreement: row counts and split", "bytes": 20000 }, { "name": "residuals", "bytes": 300 }] },
@@ -75,6 +76,22 @@ public sealed class CompareDocumentTests : IDisposable
         Assert.Equal(200 * median, (double)row["peakMemoryBytes"]!);
     }
 
+    [Theory]
+    [InlineData(.67, null)]
+    [InlineData(.66, "An epoch after the first takes 0.6600 s, and with HDP-VFL (tight) at epsilon 1 3.03 x that: train for more epochs")]
+    public void Of_LongFirstEpoch_SaysWhatALaterOneCosts(double later, string? note)
+    {
+        JsonObject document = Document(Job(), Row(None, Job(), Report(1, changes: [("history.0.seconds", 2 - later)])), Row(Tight, Job(), Report(2)));
+        Assert.Equal(later, (double)At(document, 0)["timing"]!["secondsPerLaterEpoch"]!, 1e-12);
+        string[] notes = [.. document["notes"]!.AsArray().Select(n => (string)n!).Where(n => n.StartsWith("Starting", StringComparison.Ordinal))];
+        Assert.Equal(note is null ? 0 : 1, notes.Length);
+        Assert.All(notes, n => Assert.Contains(note!, n, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Of_OneEpoch_HasNoneAfterTheFirst() =>
+        Assert.Null(At(Document(Job(), Row(None, Job(), Report(1, changes: [("history", new JsonArray(new JsonObject { ["seconds"] = 1 }))]))), 0)["timing"]!["secondsPerLaterEpoch"]);
+
     [Fact]
     public void Of_Bytes_AreThoseOfTrainingAndOfTheWholeSession()
     {
@@ -104,9 +121,9 @@ public sealed class CompareDocumentTests : IDisposable
         var fewer = new CompareCase("he") { Scheme = "paillier", Epochs = 1 };
         JsonObject document = Document(Job(), Row(None, Job(), Report(2)), Row(Alone, Job(), Report(1, changes: [("parties.1", JsonNode.Parse("""{ "name": "telco", "bytesSent": 0, "peakMemoryBytes": 1, "releases": [] }""")), ("parties.0.releases", new JsonArray())])),
             Row(Tight, Job(), Report(4)), Row(OneRound, Job(), Report(1)), Row(fewer, Job(), Report(6, changes: [("parties.1.releases.0.bytes", 900), ("timing.epochs", 1)])));
-        Assert.Equal("""{"secondsPerEpoch":2,"trainingSeconds":2,"sessionBytes":1,"trainingBytes":1,"trainingBytesPerEpoch":1,"peakMemory":2}""", At(document, 2)["relative"]!.ToJsonString());
-        Assert.Equal("""{"secondsPerEpoch":null,"trainingSeconds":0.5,"sessionBytes":1,"trainingBytes":1,"trainingBytesPerEpoch":null,"peakMemory":0.5}""", At(document, 3)["relative"]!.ToJsonString());
-        Assert.Equal("""{"secondsPerEpoch":3,"trainingSeconds":null,"sessionBytes":null,"trainingBytes":null,"trainingBytesPerEpoch":6,"peakMemory":3}""", At(document, 4)["relative"]!.ToJsonString());
+        Assert.Equal("""{"secondsPerEpoch":2,"secondsPerLaterEpoch":2,"trainingSeconds":2,"sessionBytes":1,"trainingBytes":1,"trainingBytesPerEpoch":1,"peakMemory":2}""", At(document, 2)["relative"]!.ToJsonString());
+        Assert.Equal("""{"secondsPerEpoch":null,"secondsPerLaterEpoch":null,"trainingSeconds":0.5,"sessionBytes":1,"trainingBytes":1,"trainingBytesPerEpoch":null,"peakMemory":0.5}""", At(document, 3)["relative"]!.ToJsonString());
+        Assert.Equal("""{"secondsPerEpoch":3,"secondsPerLaterEpoch":3,"trainingSeconds":null,"sessionBytes":null,"trainingBytes":null,"trainingBytesPerEpoch":6,"peakMemory":3}""", At(document, 4)["relative"]!.ToJsonString());
         Assert.Equal("Plain takes 2.00 s an epoch, sends 400 B in training, needs at most 400 B in a process, and reaches a test AUC of 0.8000.", Sentence(document, 0));
         Assert.Equal("Active party alone takes 0.50 x the time of plain an epoch, sends nothing and has the same test AUC.", Sentence(document, 1));
         Assert.Equal("HDP-VFL (tight) at epsilon 1 takes 2.00 x the time of plain an epoch, sends 1.00 x the bytes in training, needs 2.00 x the memory and has the same test AUC.", Sentence(document, 2));

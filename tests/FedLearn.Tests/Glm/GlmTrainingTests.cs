@@ -219,6 +219,20 @@ public class GlmTrainingTests
         Assert.Equal(rounded[0].StopReason, rounded[1].StopReason);
     }
 
+    // Not with the rehearsal and the wait for the slowest party before them.
+    [Theory]
+    [InlineData(GlmOptimizer.Sgd)]
+    [InlineData(GlmOptimizer.Lbfgs)]
+    public async Task History_Seconds_AreThoseOfTheRounds(GlmOptimizer optimizer)
+    {
+        var data = VerticalData.Random(10, "poisson", 60, 3, 2);
+        Assert.All(await LocalFederation.TrainAsync(data.Job("poisson", new() { Optimizer = optimizer, Epochs = 3 }), data.Inputs()), result =>
+        {
+            Assert.Equal(3, result.History.Count);
+            Assert.True(result.History[^1].Seconds <= result.Timing.Training, $"{result.History[^1].Seconds} of {result.Timing.Training}");
+        });
+    }
+
     [Fact]
     public async Task Lbfgs_ConvergesInTheLastIteration_IsNoLimitToAnyParty()
     {

@@ -275,7 +275,11 @@ internal class GlmWork
         Progress?.Report(new GlmProgress(Party, roundsDone, Rounds, loss, epsilon));
     }
 
-    private readonly long _start = Stopwatch.GetTimestamp();
+    /// <summary>Begins to count the seconds of the history: at round 0, when all parties are ready.</summary>
+    /// <returns>The time stamp of now.</returns>
+    public long BeginRounds() => _start = Stopwatch.GetTimestamp();
+
+    private long _start;
     private double _secondsBefore;
 
     /// <summary>Ends a training that has diverged at the party where it did, before a peer finds fault with its messages.</summary>
@@ -315,7 +319,7 @@ internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, G
 /// <summary>Splits the time of the training rounds into waiting, noise and the rest.</summary>
 internal sealed class RoundClock(GlmWork work)
 {
-    private readonly long _start = Stopwatch.GetTimestamp();
+    private readonly long _start = work.BeginRounds();
     // Drawn ahead, before the rounds.
     private readonly TimeSpan _noiseBefore = NoiseOf(work), _syncBefore = SyncOf(work);
     private long _waited;

@@ -3,7 +3,6 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using FedLearn.Aggregation;
-using FedLearn.Coordination;
 using FedLearn.Dssm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -27,7 +26,7 @@ public sealed class RecommendationInteropTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     /// <summary>Jobs of three views, of which both passive parties, one static and one with moments, are in Python.</summary>
-    public static TheoryData<string> Views => ["sum with validation and view dropout", "late in float32", "masked sum", "noisy gradients", "noisy gradients under masks", "sgd without states"];
+    public static TheoryData<string> Views => ["sum with validation and view dropout", "late in float32", "masked sum", "noisy gradients with view dropout", "noisy gradients under masks", "sgd without states"];
 
     [Theory]
     [MemberData(nameof(Views))]
@@ -233,9 +232,9 @@ public sealed class RecommendationInteropTests : IDisposable
         public ValueTask DisposeAsync() => inner.DisposeAsync();
     }
 
-    private static void AssertClose(IReadOnlyList<double> expected, IReadOnlyList<double> actual, double tolerance)
+    private static void AssertClose(double[] expected, double[] actual, double tolerance)
     {
-        Assert.Equal(expected.Count, actual.Count);
+        Assert.Equal(expected.Length, actual.Length);
         Assert.All(expected.Zip(actual), pair => Assert.Equal(pair.First, pair.Second, tolerance));
     }
 

@@ -42,8 +42,9 @@ public sealed class RecommendationInteropTests : IDisposable
             ViewWeights = new Dictionary<string, double> { ["profile"] = 0.5, ["taste"] = 0.75 },
         };
         var optimizer = new TowerOptimizer { Kind = plain ? TowerOptimizerKind.Sgd : TowerOptimizerKind.Adam, Rate = plain ? 0.5 : 0.02 };
-        DssmJob job = SmallRecommendation.Job(model, new() { Epochs = 3, BatchSize = 32, Seed = -42, Optimizer = optimizer, ValidationStop = noisy || plain ? false : null, CheckpointRounds = plain ? 0 : 100 },
-            noisy ? new() { Noise = DssmNoise.Gradients, Budget = new PrivacyBudget(20, 1e-3), TestNoiseSeed = 3 } : null) with { MaskedSum = masked };
+        var training = new DssmTrainingOptions { Epochs = 3, BatchSize = 32, Seed = -42, Optimizer = optimizer, ValidationStop = noisy || plain ? false : null, CheckpointRounds = plain ? 0 : 100 };
+        DssmPrivacyOptions? privacy = noisy ? new() { Noise = DssmNoise.Gradients, Budget = new PrivacyBudget(20, 1e-3), TestNoiseSeed = 3 } : null;
+        DssmJob job = SmallRecommendation.Job(model, training, privacy) with { MaskedSum = masked };
         IReadOnlyList<DssmPartyInput> Inputs() => SmallRecommendation.Inputs(ledger: party => noisy && party == "shop" ? new InMemoryLedger() : null);
         IReadOnlyList<DssmPartyResult> expected = await DssmFederation.TrainAsync(job, Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
 
@@ -73,9 +74,9 @@ public sealed class RecommendationInteropTests : IDisposable
             return [.. arguments];
         }
 
-        Task<DssmPartyResult> training = ShopAsync();
+        Task<DssmPartyResult> running = ShopAsync();
         string[] printed = await Task.WhenAll(PythonInterop.RunAsync("recommendation_view.py", Arguments(1)), PythonInterop.RunAsync("recommendation_view.py", Arguments(2)));
-        DssmPartyResult result = await training;
+        DssmPartyResult result = await running;
         foreach ((string text, int view) in printed.Select((text, i) => (text, i + 1)))
         {
             using JsonDocument document = JsonDocument.Parse(text);

@@ -38,7 +38,7 @@ packages() {
 
 # The foreign party of the interop test, the browser that the HTML report is tested in, a checker of exported models,
 # and network namespaces; tests that miss them skip and say so.
-tests() { packages test iproute2 python3-grpcio python3-torch python3-numpy python3-onnx python3-protobuf protobuf-compiler protobuf-compiler-grpc chromium fonts-dejavu-core; }
+tests() { packages test iproute2 python3-grpcio python3-cryptography python3-torch python3-numpy python3-onnx python3-protobuf protobuf-compiler protobuf-compiler-grpc chromium fonts-dejavu-core; }
 
 # libtorch, and the shim over it in build/native. CMAKE_PREFIX_PATH finds a libtorch elsewhere (a zip's folder, or pip's: python3 -c 'import torch; print(torch.utils.cmake_prefix_path)').
 towers() {

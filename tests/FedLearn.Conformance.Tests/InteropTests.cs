@@ -26,7 +26,7 @@ public sealed class InteropTests : IDisposable
     {
         PythonInterop.Require();
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms("telco"));
-        using JsonDocument answer = JsonDocument.Parse(await RunAsync("health.py", host.Address.Authority));
+        using JsonDocument answer = JsonDocument.Parse(await PythonInterop.RunAsync("health.py", host.Address.Authority));
         Assert.Equal("SERVING", answer.RootElement.GetProperty("known").GetString());
         Assert.Equal("NOT_FOUND", answer.RootElement.GetProperty("unknown").GetString());
         Assert.Equal("SERVING", answer.RootElement.GetProperty("watch").GetString());
@@ -48,7 +48,7 @@ public sealed class InteropTests : IDisposable
         var party = new GlmTrainer(job, active);
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(encrypted ? TlsPeers.Host(TlsPeers.Security("bank", "telco")) : new GrpcHostOptions(), party.Terms);
         Task<GlmPartyResult> training = TrainAsync(party, host);
-        string printed = await RunAsync("passive_party.py", ["--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
+        string printed = await PythonInterop.RunAsync("passive_party.py", ["--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
             "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span), "--data", telcoFile, "--seed", "-42", "--epochs", "5",
             "--batches", $"{batches}", "--step-size", "0.5", "--l2", "0.01", "--split-mod", $"{splitMod}", "--split-test=0,2",
             .. (encrypted ? TlsArguments("telco", "bank") : [])]);
@@ -84,7 +84,7 @@ public sealed class InteropTests : IDisposable
         {
             string? port = await tunnel.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
             Assert.NotNull(port);
-            string printed = await RunAsync("passive_party.py", "--address", $"127.0.0.1:{port}", "--job", job.Name, "--party", "telco", "--terms", terms, "--data", telcoFile, "--seed", "-42", "--epochs", "5",
+            string printed = await PythonInterop.RunAsync("passive_party.py", "--address", $"127.0.0.1:{port}", "--job", job.Name, "--party", "telco", "--terms", terms, "--data", telcoFile, "--seed", "-42", "--epochs", "5",
                 "--batches", "7", "--step-size", "0.5", "--l2", "0.01", "--split-mod", "5", "--split-test", "0,2");
             GlmPartyResult result = await training;
             using JsonDocument document = JsonDocument.Parse(printed);
@@ -118,7 +118,7 @@ public sealed class InteropTests : IDisposable
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
         Recorder? recorder = null;
         Task<GlmPartyResult> training = TrainAsync(party, host, channel => recorder = new Recorder(channel));
-        using JsonDocument document = JsonDocument.Parse(await RunAsync("passive_party.py", "--mode", "hdp-vfl", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
+        using JsonDocument document = JsonDocument.Parse(await PythonInterop.RunAsync("passive_party.py", "--mode", "hdp-vfl", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
             "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span), "--data", telcoFile, "--seed", "-42", "--epochs", "5", "--batches", "7", "--step-size", "0.5", "--l2", "0.01",
             "--split-mod", "5", "--split-test", "0,2", "--weight-norm", "1", "--residual-clip", "1", "--normalize", "--sigma", "3.25", reshuffle ? "--reshuffle" : "--mode=hdp-vfl"));
         GlmPartyResult result = await training;
@@ -169,7 +169,7 @@ public sealed class InteropTests : IDisposable
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
         Recorder? recorder = null;
         Task<GlmPartyResult> training = TrainAsync(party, host, channel => recorder = new Recorder(channel));
-        using JsonDocument document = JsonDocument.Parse(await RunAsync("passive_party.py", "--mode", "one-round", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
+        using JsonDocument document = JsonDocument.Parse(await PythonInterop.RunAsync("passive_party.py", "--mode", "one-round", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco",
             "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span), "--data", telcoFile, "--seed", "-42", "--split-mod", "5", "--split-test", "0",
             "--normalize", "--sigma", "9.5", "--epsilon", "1", "--label-rate", "0.4"));
         GlmPartyResult result = await training;
@@ -188,7 +188,7 @@ public sealed class InteropTests : IDisposable
         (Table bank, _, string telcoFile) = MakeTables();
         var party = new GlmTrainer(Job(1, SplitRule.None), new GlmPartyInput { Party = "bank", Table = bank });
         await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
-        (int code, _, string error) = await RunRawAsync("passive_party.py", "--address", host.Address.Authority, "--job", "interop", "--party", "telco",
+        (int code, _, string error) = await PythonInterop.RunRawAsync("passive_party.py", "--address", host.Address.Authority, "--job", "interop", "--party", "telco",
             "--terms", new string('0', 64), "--data", telcoFile, "--epochs", "1", "--step-size", "0.5", "--l2", "0.01");
         Assert.NotEqual(0, code);
         Assert.Contains("FAILED_PRECONDITION", error, StringComparison.Ordinal);
@@ -225,7 +225,7 @@ public sealed class InteropTests : IDisposable
             "wrong binding" => [.. TlsArguments("telco", "bank"), "--wrong-binding"],
             _ => [],
         };
-        (int code, _, string error) = await RunRawAsync("passive_party.py", ["--address", host.Address.Authority, "--job", "interop", "--party", "telco",
+        (int code, _, string error) = await PythonInterop.RunRawAsync("passive_party.py", ["--address", host.Address.Authority, "--job", "interop", "--party", "telco",
             "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span), "--data", telcoFile, "--epochs", "1", "--step-size", "0.5", "--l2", "0.01", "--no-wait", .. identity]);
         Assert.NotEqual(0, code);
         Assert.Contains(status, error, StringComparison.Ordinal);
@@ -337,30 +337,6 @@ public sealed class InteropTests : IDisposable
             string path = Path.Combine(_folder, name);
             File.WriteAllText(path, text.ToString());
             return Table.Load(new TableSource { Path = path, Id = "id", Label = label }, needLabel: label is not null);
-        }
-    }
-
-    private static async Task<string> RunAsync(string script, params string[] arguments)
-    {
-        (int code, string output, string error) = await RunRawAsync(script, arguments);
-        Assert.True(code == 0, error);
-        return output;
-    }
-
-    private static async Task<(int Code, string Output, string Error)> RunRawAsync(string script, params string[] arguments)
-    {
-        using Process process = PythonInterop.Start(script, arguments);
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        Task<string> output = process.StandardOutput.ReadToEndAsync(patience.Token), error = process.StandardError.ReadToEndAsync(patience.Token);
-        try
-        {
-            await process.WaitForExitAsync(patience.Token);
-            return (process.ExitCode, await output, await error);
-        }
-        finally
-        {
-            if (!process.HasExited)
-                process.Kill(entireProcessTree: true);
         }
     }
 }

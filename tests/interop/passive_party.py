@@ -15,12 +15,16 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
+import urllib.parse
 
 import grpc
 import numpy as np
 
 import mutual_tls
 import private_modes
+
+PRINTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
 
 def stubs(folder):
     """Generates message classes and stubs from the protos, and imports them."""
@@ -46,7 +50,7 @@ class Exchange:
 
     def __init__(self, pb, stub, session, party, bound=None):
         self.pb, self.outgoing = pb, queue.Queue()
-        metadata = (("fedlearn-session", session), ("fedlearn-party", party)) + ((("fedlearn-binding", bound),) if bound else ())
+        metadata = (("fedlearn-session", session), ("fedlearn-party", urllib.parse.quote(party, safe=PRINTED))) + ((("fedlearn-binding", bound),) if bound else ())
         self.incoming = stub.Exchange(iter(self.outgoing.get, None), metadata=metadata)
 
     def send(self, number, **body):

@@ -41,6 +41,14 @@ internal sealed class AgreementPair : IDisposable
         CryptographicOperations.ZeroMemory(shared);
     }
 
+    /// <summary>Refuses a public key of low order: whatever secret meets it, what is agreed is 0.</summary>
+    public static void CheckPublic(ReadOnlySpan<byte> key, string place)
+    {
+        Span<byte> any = stackalloc byte[Sodium.KeyBytes], shared = stackalloc byte[Sodium.KeyBytes];
+        any.Fill(1);
+        Agree(any, key, shared, place);
+    }
+
     public static void Agree(ReadOnlySpan<byte> secret, ReadOnlySpan<byte> peer, Span<byte> shared, string place)
     {
         if (!Sodium.Agree(secret, peer, shared))

@@ -65,7 +65,7 @@ public sealed class SecureAggregationServer
     /// <summary>Takes a client's keys.</summary>
     /// <param name="client">Who sent them, as the connection knows.</param>
     /// <param name="message">The message.</param>
-    /// <exception cref="FedLearn.Diagnostics.PeerException">See the remarks of the class; the roster is full (FL4066).</exception>
+    /// <exception cref="FedLearn.Diagnostics.PeerException">See the remarks of the class; the roster is full (FL4066); a key has low order (FL4067).</exception>
     public void AcceptKeys(int client, AggregationMessage message)
     {
         string place = At(client);
@@ -77,6 +77,9 @@ public sealed class SecureAggregationServer
             throw AggregationContext.UnknownClient(place);
         if (_keys.Count == Round.Clients)
             throw Late(place);
+        // Every client of the roster would refuse it, and leave the job.
+        AgreementPair.CheckPublic(keys.Encryption.Span, place);
+        AgreementPair.CheckPublic(keys.Masking.Span, place);
         _keys.Add(client, keys);
     }
 

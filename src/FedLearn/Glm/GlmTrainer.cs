@@ -337,7 +337,7 @@ public sealed partial class GlmTrainer
             if (IsActive)
                 await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: all are ready"), cancellationToken).ConfigureAwait(false);
             else
-                await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+                await ChannelGuard.ReceiveReadyAsync(channel, 0, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -167,6 +167,15 @@ internal static class ChannelGuard
             "Check that both parties run the same release of the software.");
     }
 
+    /// <summary>Takes the 1 with which a party says that it is as far as this one waits for.</summary>
+    public static async ValueTask ReceiveReadyAsync(IPartyChannel channel, int round, CancellationToken cancellationToken)
+    {
+        Scalars told = await ReceiveScalarsAsync(channel, round, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+        if (told.Values.Span[0] != 1)
+            throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, channel.RemoteParty, $"round {round}", "sent another number than 1 where it has to say that it is ready.",
+                "Check that both parties run the same release of the software.");
+    }
+
     public static async ValueTask<Scalars> ReceiveScalarsAsync(IPartyChannel channel, int round, ScalarsKind kind, int? length, CancellationToken cancellationToken)
     {
         Scalars scalars = await channel.ReceiveAsync<Scalars>(round, length, cancellationToken).ConfigureAwait(false);

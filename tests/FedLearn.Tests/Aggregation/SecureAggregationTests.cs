@@ -359,6 +359,20 @@ public class SecureAggregationTests
         Assert.Equal(AggregationErrors.SharesDisagree, Id(() => attempt.Server.Open()));
     }
 
+    // Every client would refuse the roster that it stands in, and leave the job.
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void AcceptKeys_KeyOfLowOrder_IsRefusedAndTheRoundGoesOn(bool masking)
+    {
+        using var attempt = new AggregationCase(4, 3);
+        int first = attempt.Numbers[0];
+        var context = new AggregationContext(attempt.Round);
+        ClientKeys keys = context.ReadKeys(attempt.Clients[first].Begin(attempt.Round), "test"), wrong = masking ? keys with { Masking = new byte[32] } : keys with { Encryption = new byte[32] };
+        Assert.Equal(AggregationErrors.UnusableKey, Id(() => attempt.Server.AcceptKeys(first, context.Keys(wrong))));
+        Assert.Equal(attempt.PlainSum(attempt.Numbers[1..]), attempt.Run(keys: [first]).Integers);
+    }
+
     [Fact]
     public void Accept_WrongClientTwiceOrLate_IsRefusedAndTheRoundGoesOn()
     {

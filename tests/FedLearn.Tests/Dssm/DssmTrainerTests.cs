@@ -202,6 +202,45 @@ public class DssmTrainerTests
         Assert.True(work.WereTold);
     }
 
+    // What a party of another implementation may say.
+    [Theory]
+    [InlineData("taste", "agreement: kind of view", 7)]
+    [InlineData("taste", "agreement: ready to begin", 0)]
+    [InlineData("taste", "agreement: the view is done", 0)]
+    [InlineData("shop", "agreement: ready to begin", 2)]
+    public async Task TrainAsync_AgreementIsNone_IsRefused(string party, string name, double number)
+    {
+        DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(SmallRecommendation.Job(), input, Towers))];
+        var error = await Assert.ThrowsAsync<PeerException>(() => LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(p => p.JoinRequest)], new ChannelOptions(),
+            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, [.. channels.Select(c => c.LocalParty == party ? new Saying(c, name, number) : c)], null, stop), TestContext.Current.CancellationToken));
+        Assert.Equal((ProtocolErrors.IllegalValue, party), (error.Id, error.Peer));
+    }
+
+    /// <summary>A channel whose owner says another number than it should.</summary>
+    private sealed class Saying(IPartyChannel inner, string name, double number) : IPartyChannel
+    {
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => message.Name == name
+            ? inner.SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { number }), name), cancellationToken) : inner.SendAsync(round, message, cancellationToken);
+
+        public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
+
+        public ValueTask PeerCompletedAsync(CancellationToken cancellationToken = default) => inner.PeerCompletedAsync(cancellationToken);
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
     /// <summary>A list that is another from some moment on.</summary>
     private sealed class Later<T>(IReadOnlyList<T> first, Func<IReadOnlyList<T>> now) : IReadOnlyList<T>
     {

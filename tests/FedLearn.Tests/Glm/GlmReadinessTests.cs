@@ -27,6 +27,20 @@ public class GlmReadinessTests
     }
 
     [Fact]
+    public async Task Passive_IsToldAnotherNumberThanReady_NothingWithNoiseHasLeft()
+    {
+        var data = VerticalData.Random(63, "binomial", Rows, 2, 2);
+        (InMemoryChannel active, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "p1");
+        Task<GlmPartyResult> training = Start(data, 1, own);
+        await active.ReceiveAsync<HashedIds>(0, Rows);
+        await active.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, Rows).ToArray()), "script"));
+        await active.ReceiveAsync<Scalars>(0, 3);
+        await active.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 0 }), "script"));
+        Assert.Equal(ProtocolErrors.IllegalValue, (await Assert.ThrowsAsync<PeerException>(() => training)).Id);
+        Assert.Equal(["agreement: row counts and split", "alignment: hashed ids"], own.Releases.Keys.Select(r => r.Name).Order());
+    }
+
+    [Fact]
     public async Task Active_OnePartyIsNotReady_TheOtherIsNotTold()
     {
         var data = VerticalData.Random(62, "binomial", Rows, 2, 2, 2);

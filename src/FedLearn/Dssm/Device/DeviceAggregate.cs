@@ -29,6 +29,10 @@ internal sealed class DeviceAggregate(DevicePlan plan, DeviceCalibration? calibr
             return;
         }
 
+        // The mean is over the samples: one number of them that is none would spoil the model of all.
+        if (!(update.Values.Span[^1] is >= 0 and <= int.MaxValue and var samples && samples == Math.Floor(samples)))
+            throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, device, "device update", "sent an update whose number of samples is no whole number from 0.",
+                "Check that the device runs the same job. For one of your own see docs/protocol.md.");
         _exact = true;
         TensorPrimitives.Add(_numbers, update.Values.Span, _numbers);
     }

@@ -162,14 +162,13 @@ public sealed class DssmTrainer
     {
         bool agree = _job.Training.CheckpointRounds > 0 && kept.Restored is null;
         Released<Scalars> ready = Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: ready to begin");
-        Task ReceiveAsync(IPartyChannel channel, CancellationToken stop) => ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, stop).AsTask();
         // A large state takes its time, and the views wait for the slowest of them.
         await ChannelGuard.WhileTheyWaitAsync(channels, async stop =>
         {
             kept.Begin(begin);
             await kept.KeepAsync(0, thread, state).ConfigureAwait(false);
             foreach (IPartyChannel channel in agree && IsActive ? channels : [])
-                await ReceiveAsync(channel, stop).ConfigureAwait(false);
+                await ChannelGuard.ReceiveReadyAsync(channel, 0, stop).ConfigureAwait(false);
         }, cancellationToken).ConfigureAwait(false);
         if (!agree)
             return;
@@ -177,7 +176,7 @@ public sealed class DssmTrainer
         {
             await channel.SendAsync(0, ready, cancellationToken).ConfigureAwait(false);
             if (!IsActive)
-                await ReceiveAsync(channel, cancellationToken).ConfigureAwait(false);
+                await ChannelGuard.ReceiveReadyAsync(channel, 0, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -198,7 +197,7 @@ public sealed class DssmTrainer
         int round = _job.Training.Epochs * BatchesOf(result.Counts.Train);
         if (IsActive && waits)
             foreach (IPartyChannel channel in channels)
-                await ChannelGuard.ReceiveScalarsAsync(channel, round, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
+                await ChannelGuard.ReceiveReadyAsync(channel, round, cancellationToken).ConfigureAwait(false);
         ModelNotSavedException.Save(_input.SaveModel, result.Model);
         if (!IsActive && waits)
             await channels[0].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: the view is done"), cancellationToken).ConfigureAwait(false);

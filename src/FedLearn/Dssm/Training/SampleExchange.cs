@@ -127,7 +127,8 @@ internal static class SampleExchange
         AlignedRows aligned = await session.AlignAsync(PartyRole.Active, users, channel, cancellationToken).ConfigureAwait(false);
         int[] common = aligned.Rows;
         Scalars told = await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
-        bool hasMoments = told.Values.Span[0] != 0;
+        bool hasMoments = told.Values.Span[0] is 0 or 1 ? told.Values.Span[0] == 1 : throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, channel.RemoteParty, "round 0",
+            "sent a number other than 0 and 1 for whether its rows have moments.", "Check that both parties run the same release of the software.");
         int[] place = new int[users.Count];
         Array.Fill(place, -1);
         for (int i = 0; i < common.Length; i++)

@@ -158,6 +158,21 @@ public class DeviceSessionTests
         Assert.Equal([(0, 5, 4)], ran.Result!.Rounds.Select(r => (r.Attempt, r.Participants, r.Survivors)));
     }
 
+    // Only updates without masks and noise are seen, and have a number of samples.
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(0.5)]
+    [InlineData(1e308)]
+    public void Add_NumberOfSamplesThatIsNone_IsRefusedAndChangesNothing(double samples)
+    {
+        var aggregate = new DeviceAggregate(new DevicePlan(DeviceScene.Job(3)), null, 2);
+        aggregate.Add(new ModelUpdate(new double[] { 0.25, 0 }), "device 0");
+        aggregate.Add(new ModelUpdate(new double[] { 0.5, 3 }), "device 1");
+        var error = Assert.Throws<PeerException>(() => aggregate.Add(new ModelUpdate(new double[] { 1, samples }), "device 2"));
+        Assert.Equal((ProtocolErrors.IllegalValue, "device 2"), (error.Id, error.Peer));
+        Assert.Equivalent((new double[] { 0.75 }, 3.0), aggregate.Open());
+    }
+
     /// <summary>A channel whose owner uploads something else, or later.</summary>
     private sealed class Uploading(IPartyChannel inner, Func<MaskedVector, Task<MaskedVector>> change, Action failed) : IPartyChannel
     {

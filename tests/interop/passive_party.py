@@ -1,7 +1,5 @@
 #!/usr/bin/python3
-"""A passive party that shares no code with FedLearn. It follows docs/protocol.md and needs protos/ alone. What the modes hdp-vfl and one-round add, and
-mutual TLS, is in two modules beside it.
-
+"""A passive party that shares no code with FedLearn, by docs/protocol.md and protos/ alone. What hdp-vfl, one-round and mutual TLS add is in two modules beside it.
 Debian: python3-grpcio python3-numpy protobuf-compiler protobuf-compiler-grpc. Prints its weights as JSON."""
 import argparse
 import csv
@@ -15,16 +13,13 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
-import urllib.parse
+from urllib.parse import quote
 
 import grpc
 import numpy as np
 
 import mutual_tls
 import private_modes
-
-PRINTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-
 
 def stubs(folder):
     """Generates message classes and stubs from the protos, and imports them."""
@@ -50,7 +45,8 @@ class Exchange:
 
     def __init__(self, pb, stub, session, party, bound=None):
         self.pb, self.outgoing = pb, queue.Queue()
-        metadata = (("fedlearn-session", session), ("fedlearn-party", urllib.parse.quote(party, safe=PRINTED))) + ((("fedlearn-binding", bound),) if bound else ())
+        header = "".join(character if " " <= character <= "~" and character != "%" else quote(character) for character in party)
+        metadata = (("fedlearn-session", session), ("fedlearn-party", header)) + ((("fedlearn-binding", bound),) if bound else ())
         self.incoming = stub.Exchange(iter(self.outgoing.get, None), metadata=metadata)
 
     def send(self, number, **body):

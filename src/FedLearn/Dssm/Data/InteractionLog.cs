@@ -37,8 +37,8 @@ public sealed record InteractionColumns
 public readonly record struct LoggedInteraction(int User, int Item, long Time, bool IsPositive);
 
 /// <summary>An active party's events as its systems log them, from which the events with roles and the view of histories are made that a job reads.</summary>
-/// <remarks>A user and an item make one event: of several the first positive one counts, else the first, since whoever has met an item is not recommended it again. Events of one user and second are
-/// taken in the order of their items' ids. An item's number is its place among the ids in ordinal order, whatever the order of the log, so that a log that is exported anew names the same items.</remarks>
+/// <remarks>A user and an item make one event: of several the first positive one counts, else the first, since whoever has met an item is not recommended it again. Events of one user and second, as
+/// all of a day are where a log has dates, are taken in the order of a hash of the two ids: in the order of the items themselves a history would tell that the item that is asked for comes after its own. An item's number is its place among the ids in ordinal order, whatever the order of the log, so that a log that is exported anew names the same items.</remarks>
 public sealed class InteractionLog
 {
     /// <summary>Positives that a row of the history holds.</summary>
@@ -65,10 +65,13 @@ public sealed class InteractionLog
         _numbers = new int[items.Count];
         foreach ((int number, int item) in Enumerable.Range(0, items.Count).OrderBy(item => items[item], StringComparer.Ordinal).Index())
             _numbers[item] = number;
+        // Another order for every user: one order of all items could be learned.
+        ulong[] userHashes = [.. users.Select(id => DssmHash.Mix(Number(id)))], itemHashes = [.. items.Select(Number)];
         _events =
         [
             .. given.OrderBy(e => !e.IsPositive).ThenBy(e => e.Time).DistinctBy(e => (e.User, e.Item))
-                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => _numbers[e.Item]).Select(e => new Rating(e.User, e.Item, e.IsPositive ? PositiveValue : OtherValue, e.Time)),
+                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => DssmHash.Mix(unchecked(userHashes[e.User] + itemHashes[e.Item]))).ThenBy(e => _numbers[e.Item])
+                .Select(e => new Rating(e.User, e.Item, e.IsPositive ? PositiveValue : OtherValue, e.Time)),
         ];
         (Repeats, Positives) = (given.Length - _events.Length, _events.Count(e => e.IsPositive));
         HistorySchema = DssmSchema.OfView([DssmField.Bag("history", items.Count, BagPooling.Mean)], timed: true);

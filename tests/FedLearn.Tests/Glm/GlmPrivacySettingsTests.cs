@@ -223,7 +223,7 @@ public class GlmPrivacySettingsTests
     [Theory]
     [InlineData(Calibration.Tight)]
     [InlineData(Calibration.WeightNoise)]
-    public async Task Evaluation_Charged_CoversScoresOfTrainingRowsOutOfTheSameBudget(Calibration calibration)
+    public async Task Evaluation_Charged_CoversFinalWeightsOutOfTheSameBudget(Calibration calibration)
     {
         var data = VerticalData.Random(34, "binomial", 60, 3, 2);
         (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(
@@ -232,7 +232,8 @@ public class GlmPrivacySettingsTests
         Assert.Equal(GaussianDp.Mu(2, 0.004), passive.Mu, 1e-12);
         double spent = new[] { passive.MessageNoise, passive.GradientNoise, passive.EvaluationNoise }.Sum(n => n is null ? 0 : n.Mu * n.Mu);
         Assert.Equal(passive.Mu * passive.Mu, spent, 1e-10);
-        Assert.StartsWith("training messages, final weights and all later scores of training rows; the features of ", Assert.Single(results[1].Privacy.Claims), StringComparison.Ordinal);
+        Assert.StartsWith($"training messages and final weights; a score tells of the features of the row scored, be it a training row, which is outside this claim ({results[1].TestRows} evaluation rows so far): ",
+            Assert.Single(results[1].Privacy.Claims), StringComparison.Ordinal);
         Assert.StartsWith("training messages only: ", Assert.Single(results[0].Privacy.Claims), StringComparison.Ordinal);
 
         // What is sent for the test rows are scores of the noisy weights that the model keeps.

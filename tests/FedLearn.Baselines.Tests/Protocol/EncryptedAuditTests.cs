@@ -1,4 +1,5 @@
 using FedLearn.Baselines.HomomorphicEncryption;
+using FedLearn.Baselines.Tests.Conformance;
 using FedLearn.Data;
 using FedLearn.Glm;
 using FedLearn.Numerics;
@@ -16,7 +17,7 @@ public class EncryptedAuditTests(ITestOutputHelper output)
 {
     private const double FalseAlarm = 1e-9, Step = 1e-6;
     private const int Rows = 4;
-    private static readonly int Runs = TestCounts.Of(1_000);
+    private static readonly int Runs = TestCounts.Of(1_000), FewRuns = TestCounts.Of(400);
 
     [Theory]
     [InlineData(Adjacency.ReplaceOne)]
@@ -24,7 +25,7 @@ public class EncryptedAuditTests(ITestOutputHelper output)
     public async Task Audit_HeDp_StaysBelowTheClaimAndNearTheTruth(Adjacency adjacency)
     {
         GlmJob job = Job(adjacency);
-        (double Lower, double Claimed, double Truth) found = await AttackAsync(job, job);
+        (double Lower, double Claimed, double Truth) found = await AttackAsync(job, job, Runs);
         double reach = AuditBound.Reach(found.Truth, Runs, FalseAlarm);
         output.WriteLine($"mu claimed {found.Claimed:F4}, realised without noise {found.Truth:F4}, lower bound {found.Lower:F4} from {Runs} runs a world (at least {reach:F4} expected)");
         Assert.InRange(found.Truth, .95 * found.Claimed, found.Claimed);
@@ -37,9 +38,20 @@ public class EncryptedAuditTests(ITestOutputHelper output)
     public async Task Audit_ArbiterWithTheNoiseOfALargerEpsilon_IsFound()
     {
         GlmJob job = Job(Adjacency.ReplaceOne);
-        (double Lower, double Claimed, double Truth) found = await AttackAsync(job, job with { Privacy = job.Privacy with { Budget = new(60, 1e-3) } });
-        output.WriteLine($"mu claimed {found.Claimed:F4}, lower bound {found.Lower:F4} from {Runs} runs a world");
+        (double Lower, double Claimed, double Truth) found = await AttackAsync(job, job with { Privacy = job.Privacy with { Budget = new(60, 1e-3) } }, FewRuns);
+        output.WriteLine($"mu claimed {found.Claimed:F4}, lower bound {found.Lower:F4} from {FewRuns} runs a world");
         Assert.True(found.Lower > found.Claimed);
+    }
+
+    /// <summary>A party whose columns are a thousand times as large as rows may be has a gradient opened for it in which the noise is lost.</summary>
+    [Fact]
+    public async Task Audit_PartyThatDeviates_SeesThroughTheNoiseWhichTheClaimLeavesOut()
+    {
+        GlmJob job = Job(Adjacency.ReplaceOne);
+        (double Lower, double Claimed, double Truth) found = await AttackAsync(job, job, FewRuns, columnsTimes: 1000);
+        output.WriteLine($"mu claimed {found.Claimed:F4}, lower bound {found.Lower:F4} from {FewRuns} runs a world");
+        Assert.True(found.Lower > found.Claimed);
+        Assert.Contains("while all of them follow the protocol", JointGradientCalibration.ClaimStatement, StringComparison.Ordinal);
     }
 
     private static GlmJob Job(Adjacency adjacency)
@@ -63,27 +75,35 @@ public class EncryptedAuditTests(ITestOutputHelper output)
             party == 0 ? [.. Enumerable.Repeat(1.0, Rows)] : null),
     })];
 
-    private static async Task<(double Lower, double Claimed, double Truth)> AttackAsync(GlmJob job, GlmJob arbiters)
+    private static async Task<(double Lower, double Claimed, double Truth)> AttackAsync(GlmJob job, GlmJob arbiters, int runs, double columnsTimes = 1)
     {
         (double claimed, double sigma) = (0, 0);
         // The residual at weights of 0 is -1/2: each gradient is -1/2 times the mean of the column.
         double one = -.5, two = -.5 * (Rows - (job.Privacy.Adjacency == Adjacency.ZeroOut ? 1 : 2)) / Rows, middle = one + two;
         (long falsePositives, long falseNegatives) = (0, 0);
-        for (int run = 0; run < Runs; run++)
+        for (int run = 0; run < runs; run++)
             foreach (bool world in (bool[])[false, true])
             {
-                var federation = new EncryptedFederation(job, new ReferenceAdditiveScheme()) { ArbiterRun = async channels => await new EncryptionArbiter(arbiters, new ReferenceAdditiveScheme()).RunAsync(channels) };
+                var federation = new EncryptedFederation(job, new ReferenceAdditiveScheme())
+                {
+                    ArbiterRun = async channels => await new EncryptionArbiter(arbiters, new ReferenceAdditiveScheme()).RunAsync(channels),
+                    Schemes = new Dictionary<string, IAdditiveScheme> { ["p1"] = new FaultyScheme(new ReferenceAdditiveScheme(), new Fault
+                    {
+                        Encode = (inner, columns, rows, token) => inner.EncodeAsync(columns.ToArray().Select(x => columnsTimes * x).ToArray(), rows, token),
+                    }) },
+                };
                 (IReadOnlyDictionary<string, Exception> errors, GlmPartyResult[] parties, _) = await federation.RunAsync(Inputs(job.Privacy.Adjacency, world));
                 Assert.Empty(errors);
                 JointGradientCalibration noise = parties[0].Privacy.Joint!;
                 (claimed, sigma) = (noise.Mu, noise.SigmaOf(Rows));
-                double mean = parties.Average(p => -p.Model.Weights[0] / Step);
+                // Who deviates looks at its own part alone.
+                double mean = columnsTimes == 1 ? parties.Average(p => -p.Model.Weights[0] / Step) : -parties[1].Model.Weights[0] / Step / columnsTimes;
                 bool guess = mean > middle;
                 falsePositives += guess && !world ? 1 : 0;
                 falseNegatives += !guess && world ? 1 : 0;
             }
 
         // Two epochs of two coordinates.
-        return (AuditBound.Lower(falsePositives, falseNegatives, Runs, FalseAlarm), claimed, Math.Sqrt(4) * Math.Abs(two - one) / sigma);
+        return (AuditBound.Lower(falsePositives, falseNegatives, runs, FalseAlarm), claimed, Math.Sqrt(4) * Math.Abs(two - one) / sigma);
     }
 }

@@ -61,9 +61,18 @@ public interface IPrivacyLedger
             caveats.Add($"{labels} earlier {(labels == 1 ? "run" : "runs")} over these people protected labels only: what they told of features is in no sum of the ledger");
         if (own.Count(e => e.Charge.Unit == PrivacyUnit.Record && e.Charge.Mechanism.StartsWith(PrivacyCharge.Disclosed, StringComparison.Ordinal)) is > 0 and var disclosed)
             caveats.Add($"{disclosed} earlier {(disclosed == 1 ? "run" : "runs")} over these people disclosed what this party sent: what that told is in no sum of the ledger");
+        // They leave after the last round, which a run that was settled for less did not reach.
+        if (own.Count(e => e.Share == 1 && NamesEvaluationRows(e.Charge)) is > 0 and var scored)
+            caveats.Add($"{scored} earlier {(scored == 1 ? "run" : "runs")} over these people sent scores of evaluation rows as they are: what a score told of its row is in no sum of the ledger");
         if (others.Length > own.Length)
             caveats.Add("the ledger holds charges over these people under another party's name: a budget counts one name only");
         return caveats;
+    }
+
+    private static bool NamesEvaluationRows(PrivacyCharge charge)
+    {
+        using var parameters = JsonDocument.Parse(charge.Parameters);
+        return parameters.RootElement.ValueKind == JsonValueKind.Object && parameters.RootElement.TryGetProperty(PrivacyCharge.EvaluationRows, out _);
     }
 
     /// <summary>Refuses a charge that no ledger could keep and read again.</summary>

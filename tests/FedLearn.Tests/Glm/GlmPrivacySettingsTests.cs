@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Security.Cryptography;
+using System.Text.Json.Nodes;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
@@ -242,6 +243,26 @@ public class GlmPrivacySettingsTests
         GlmPartyInput input = data.Inputs()[1];
         int[] test = [.. RowIds.Order(input.Table.Ids, -3).Rows.Where((row, _) => RowSplit.TestRows(new SplitRule.ByHash(4, [1]), null, input.Table.Ids, [row])[0])];
         VerticalData.AssertClose(results[1].Model.Score(input.Table, test), sent.Values.ToArray(), 1e-12);
+    }
+
+    /// <summary>No sum counts scores that leave as they are, and whoever reads a ledger, or a later report, must know that some did.</summary>
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.Disclosed, true)]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.Charged, true)]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.None, false)]
+    [InlineData(PrivacyMode.OneRound, EvaluationDisclosure.Disclosed, true)]
+    [InlineData(PrivacyMode.OneRound, EvaluationDisclosure.None, false)]
+    public async Task Evaluation_ScoresThatLeave_AreToldByTheLedgerOfTheirSender(PrivacyMode mode, EvaluationDisclosure evaluation, bool leave)
+    {
+        var data = VerticalData.Random(34, "binomial", 60, 3, 2);
+        InMemoryLedger[] ledgers = [new(), new()];
+        GlmPartyInput[] inputs = [.. data.Inputs().Select((input, i) => input with { Ledger = ledgers[i] })];
+        GlmJob job = Job(data, "binomial", p => p with { Mode = mode, Evaluation = evaluation }, testNoise: null);
+        IReadOnlyList<GlmPartyResult> first = await LocalFederation.TrainAsync(job, inputs), second = await LocalFederation.TrainAsync(job, inputs);
+        Assert.Equal(leave ? first[1].TestRows : null, (int?)JsonNode.Parse(ledgers[1].Entries[0].Charge.Parameters)![PrivacyCharge.EvaluationRows]);
+        Assert.Null(JsonNode.Parse(ledgers[0].Entries[0].Charge.Parameters)![PrivacyCharge.EvaluationRows]);
+        bool Told(GlmPartyResult result) => result.LedgerCaveats.Contains("1 earlier run over these people sent scores of evaluation rows as they are: what a score told of its row is in no sum of the ledger");
+        Assert.Equal([false, false, false, leave], [.. first.Select(Told), .. second.Select(Told)]);
     }
 
     [Theory]

@@ -174,7 +174,7 @@ public interface IPrivacyReservation : IDisposable
 
     /// <summary>A noised value that stays at the party, as it was kept; null when it has not been noised yet.</summary>
     /// <param name="index">Number of the value in the run, from 0; values have numbers of their own, apart from the messages.</param>
-    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it was noised before and is kept no longer; a second noise is never drawn.</exception>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it, or one before it, was noised and is kept no longer; a second noise is never drawn.</exception>
     ReadOnlyMemory<byte>? FindLocal(int index) => null;
 
     /// <summary>Keeps a noised value that stays at the party, as durably as a message: every later message depends on it, so a second noise for it would tell

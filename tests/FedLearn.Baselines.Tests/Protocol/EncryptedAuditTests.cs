@@ -54,6 +54,8 @@ public class EncryptedAuditTests(ITestOutputHelper output)
         Assert.Contains("while all of them follow the protocol", JointGradientCalibration.ClaimStatement, StringComparison.Ordinal);
     }
 
+    private static Fault Larger(double times) => new() { Encode = (inner, columns, rows, token) => inner.EncodeAsync(columns.ToArray().Select(x => times * x).ToArray(), rows, token) };
+
     private static GlmJob Job(Adjacency adjacency)
     {
         GlmJob job = EncryptedRulesTests.Noised(new EncryptedRows(1, "binomial", Rows, 1, 1), epochs: 2);
@@ -87,10 +89,7 @@ public class EncryptedAuditTests(ITestOutputHelper output)
                 var federation = new EncryptedFederation(job, new ReferenceAdditiveScheme())
                 {
                     ArbiterRun = async channels => await new EncryptionArbiter(arbiters, new ReferenceAdditiveScheme()).RunAsync(channels),
-                    Schemes = new Dictionary<string, IAdditiveScheme> { ["p1"] = new FaultyScheme(new ReferenceAdditiveScheme(), new Fault
-                    {
-                        Encode = (inner, columns, rows, token) => inner.EncodeAsync(columns.ToArray().Select(x => columnsTimes * x).ToArray(), rows, token),
-                    }) },
+                    Schemes = new Dictionary<string, IAdditiveScheme> { ["p1"] = new FaultyScheme(new ReferenceAdditiveScheme(), Larger(columnsTimes)) },
                 };
                 (IReadOnlyDictionary<string, Exception> errors, GlmPartyResult[] parties, _) = await federation.RunAsync(Inputs(job.Privacy.Adjacency, world));
                 Assert.Empty(errors);

@@ -286,7 +286,15 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public bool KeepsLocally => true;
 
-        public ReadOnlyMemory<byte>? FindLocal(int index) => Local().Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
+        public ReadOnlyMemory<byte>? FindLocal(int index)
+        {
+            Outbox local = Local();
+            // A run makes its values one after the other.
+            if (index > local.Kept)
+                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, ledger.Path, "the run's file of noised values that stay at the party lacks some that it had made: an older copy must have been put back.",
+                    "Start a new run, which is charged by itself.");
+            return local.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
+        }
 
         public void KeepLocal(int index, ReadOnlySpan<byte> value) => Local().Keep(index, value);
 

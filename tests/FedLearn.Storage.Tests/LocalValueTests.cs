@@ -74,6 +74,26 @@ public sealed class LocalValueTests : IDisposable
     }
 
     [Fact]
+    public void FindLocal_OlderCopyPutBack_IsRefusedWithItsReason()
+    {
+        string file = _folder[$"bank.ledger.db.{_charge.RunId}.local.outbox"];
+        using (IPrivacyReservation run = Reserve())
+            run.KeepLocal(0, [4]);
+        byte[] older = File.ReadAllBytes(file);
+        using (IPrivacyReservation run = Reserve())
+        {
+            run.KeepLocal(1, [5]);
+            run.KeepLocal(2, [6]);
+        }
+
+        File.WriteAllBytes(file, older);
+        using IPrivacyReservation again = Reserve();
+        Assert.Null(again.FindLocal(1));
+        Assert.Contains("an older copy", Assert.Throws<PrivacyRefusedException>(() => again.FindLocal(2)).Message, StringComparison.Ordinal);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.FindLocal(3));
+    }
+
+    [Fact]
     public void FindLocal_FileThatCannotBeMade_IsAnErrorWithAnId()
     {
         using IPrivacyReservation run = Reserve();

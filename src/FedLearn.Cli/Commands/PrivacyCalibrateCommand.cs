@@ -35,7 +35,7 @@ internal static class PrivacyCalibrateCommand
             weightBound = Options.Number("--weight-bound", "Bound U on sample weights, above 0. Default: no sample weights.", required: false),
             rowNorm = Options.Number("--row-norm", "Bound R on the length of a row at each party, above 0. Default 1.", required: false),
             share = Options.Number("--share", "weight-noise: part of mu^2 for the messages, above 0 and below 1. Default 0.5.", required: false),
-            evaluationShare = Options.Number("--evaluation-share", "tight: part of mu^2 for noise on a passive party's final weights, so that its scores of training rows are covered. Default: none.", required: false),
+            evaluationShare = Options.Number("--evaluation-share", "tight: part of mu^2 for noise on a passive party's final weights, so that its scores tell no more of other rows than the one scored. Default: none.", required: false),
             epsilon = Options.Number("--epsilon", "Privacy loss of each party's record, in nats, above 0."), delta = Options.Number("--delta", "Probability of exceeding epsilon, above 0 and below 0.1.");
         Option<bool> json = Options.Json();
         var command = new Command("calibrate",

@@ -18,7 +18,7 @@ internal static class GlmTasks
     /// <summary>Rows, and bytes of a file, that take longer than a moment.</summary>
     private const int ManyRows = 1_000_000, LargeFile = 500_000_000;
 
-    private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party", OutsideClaims = "; no privacy claim covers them, but for scores of training rows under evaluation charged";
+    private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party", OutsideClaims = "; no privacy claim covers them, but for what they tell of other rows than the one scored under evaluation charged";
 
     public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null,
         Func<GlmRunFileParty, IEntityAlignment?>? align = null, bool keepsRuns = false, bool fresh = false) => new(party, GlmJobTerms.Of(run.Job), stop =>

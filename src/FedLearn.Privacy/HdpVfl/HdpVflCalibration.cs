@@ -19,7 +19,7 @@ public sealed record HdpVflNoise(Calibration Calibration)
     public double Share { get; init; } = 0.5;
 
     /// <summary>Charged evaluation of a passive party, tight calibration only: the part of mu^2 that noise on its final weights gets, the rest is for
-    /// its training messages. Every later score of a training row, made with those noisy weights, is then post-processing.</summary>
+    /// its training messages. What a later score, made with those noisy weights, tells of other rows than the one scored is then post-processing.</summary>
     /// <value>Above 0 and below 1. Null, the default: no noise on the final weights. Without effect at the active party, which sends no scores,
     /// and with weight noise, which covers the final weights already.</value>
     public double? EvaluationShare { get; init; }

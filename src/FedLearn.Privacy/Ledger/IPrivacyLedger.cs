@@ -61,9 +61,18 @@ public interface IPrivacyLedger
             caveats.Add($"{labels} earlier {(labels == 1 ? "run" : "runs")} over these people protected labels only: what they told of features is in no sum of the ledger");
         if (own.Count(e => e.Charge.Unit == PrivacyUnit.Record && e.Charge.Mechanism.StartsWith(PrivacyCharge.Disclosed, StringComparison.Ordinal)) is > 0 and var disclosed)
             caveats.Add($"{disclosed} earlier {(disclosed == 1 ? "run" : "runs")} over these people disclosed what this party sent: what that told is in no sum of the ledger");
+        // They leave after the last round, which a run that was settled for less did not reach.
+        if (own.Count(e => e.Share == 1 && NamesEvaluationRows(e.Charge)) is > 0 and var scored)
+            caveats.Add($"{scored} earlier {(scored == 1 ? "run" : "runs")} over these people sent scores of evaluation rows as they are: what a score told of its row is in no sum of the ledger");
         if (others.Length > own.Length)
             caveats.Add("the ledger holds charges over these people under another party's name: a budget counts one name only");
         return caveats;
+    }
+
+    private static bool NamesEvaluationRows(PrivacyCharge charge)
+    {
+        using var parameters = JsonDocument.Parse(charge.Parameters);
+        return parameters.RootElement.ValueKind == JsonValueKind.Object && parameters.RootElement.TryGetProperty(PrivacyCharge.EvaluationRows, out _);
     }
 
     /// <summary>Refuses a charge that no ledger could keep and read again.</summary>
@@ -165,7 +174,7 @@ public interface IPrivacyReservation : IDisposable
 
     /// <summary>A noised value that stays at the party, as it was kept; null when it has not been noised yet.</summary>
     /// <param name="index">Number of the value in the run, from 0; values have numbers of their own, apart from the messages.</param>
-    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it was noised before and is kept no longer; a second noise is never drawn.</exception>
+    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it, or one before it, was noised and is kept no longer; a second noise is never drawn.</exception>
     ReadOnlyMemory<byte>? FindLocal(int index) => null;
 
     /// <summary>Keeps a noised value that stays at the party, as durably as a message: every later message depends on it, so a second noise for it would tell

@@ -6,6 +6,9 @@ public sealed record PrivacyCharge
     /// <summary>How the mechanism of a charge begins that costs nothing, of messages that left as they are beside others that were protected.</summary>
     public const string Disclosed = "disclosed: ";
 
+    /// <summary>Name of the parameter of a charge that says how many rows' scores of the final model the run sends without noise, to evaluate it; absent where it sends none.</summary>
+    public const string EvaluationRows = "evaluationRows";
+
     /// <summary>Id of the run, 32 hex digits, drawn at random when the run began. A run that is resumed keeps it, and is charged once.</summary>
     public required string RunId { get; init; }
 

@@ -79,8 +79,8 @@ public enum EvaluationDisclosure
     /// <summary>No such message, and no test metrics.</summary>
     None = 1,
 
-    /// <summary>A passive party pays for it with noise of its own. GLM: noise on its final weights once, so that every later score of a
-    /// training row is covered by its claim, while features of new rows stay disclosed by their scores. DSSM: fresh noise on every evaluated vector.</summary>
+    /// <summary>A passive party pays for it with noise of its own. GLM: noise on its final weights once, so that its claim covers what
+    /// every later score tells of other rows than the one scored, whose own features the score discloses, training row or not. DSSM: fresh noise on every evaluated vector.</summary>
     Charged = 2,
 }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Nodes;
 using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
@@ -24,6 +25,16 @@ internal sealed class GlmAccount(GlmPlan plan, GlmPartyInput input, Lazy<DataSet
 
     /// <summary>Whether this run has cost something beside an earlier one of the same job, however that ended; false where the ledger cannot say.</summary>
     public bool IsChargedAgain() => OfThisJob().Where(e => e.PureEpsilon > 0 || e.MuSquared > 0).Select(e => e.Charge.RunId == RunId).Distinct().Count() > 1;
+
+    /// <summary>The parameters of a charge, with the number of rows whose scores the party sends beside what is charged.</summary>
+    /// <param name="parameters">The others; added to.</param>
+    /// <param name="testRows">Rows that are evaluated.</param>
+    public JsonObject WithScored(JsonObject parameters, int testRows)
+    {
+        if (testRows > 0 && plan.SendsTestScores && plan.Job.Parties.First(p => p.Party.Name == input.Party).Party.Role == PartyRole.Passive)
+            parameters[PrivacyCharge.EvaluationRows] = testRows;
+        return parameters;
+    }
 
     private IEnumerable<LedgerEntry> OfThisJob()
     {

@@ -58,6 +58,11 @@ internal static class GlmClaims
         };
     }
 
+    /// <summary>The scope of a passive party's claim under a charged evaluation: noise on final weights hides a row from the scores of others, and from its own nothing does.</summary>
+    /// <param name="testRows">Rows whose scores the training has sent.</param>
+    public static string FinalWeights(int testRows) => string.Create(CultureInfo.InvariantCulture,
+        $"training messages and final weights; a score tells of the features of the row scored, be it a training row, which is outside this claim ({testRows} evaluation rows so far)");
+
     /// <summary>What of the active party a claim about records covers.</summary>
     /// <param name="more">Whether rows have sample weights or offsets.</param>
     public static string Record(bool more) => more ? "features, label, sample weight and offset" : "features and label";
@@ -67,9 +72,9 @@ internal static class GlmClaims
         GlmPrivacyOptions privacy = plan.Job.Privacy;
         bool active = party.Party.Role == PartyRole.Active, covered = privacy is { Evaluation: EvaluationDisclosure.Charged, Unit: PrivacyUnit.Record };
         // Final weights with their own noise, or the whole path of noisy weights, are part of what is paid for.
-        string scope = testRows == 0 || !plan.SendsTestScores || (covered && active) ? "training messages only"
-            : !covered ? $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim"
-            : $"training messages, final weights and all later scores of training rows; the features of {testRows} evaluation rows themselves are outside this claim";
+        string scope = covered && !active ? FinalWeights(testRows)
+            : testRows == 0 || !plan.SendsTestScores || covered ? "training messages only"
+            : $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim";
         bool more = plan.Job.Training.SampleWeightBound is not null || plan.Job.Training.OffsetBound is not null;
         string unit = (privacy.Unit, privacy.Adjacency) switch
         {

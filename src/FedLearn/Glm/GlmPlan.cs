@@ -270,7 +270,7 @@ internal sealed class GlmPlan
             throw JointRules.Invalid("folds", "a cross-validation multiplies the exact gradients of a row.", "Tune in another mode.");
         // A row tested on is no training row of that run, so that noise on the weights does not hide its own features; in the other folds it is a training row.
         if (job.Privacy is { Mode: not (PrivacyMode.None or PrivacyMode.LabelDp), Unit: PrivacyUnit.Record, Evaluation: EvaluationDisclosure.Charged })
-            throw Refused(GlmErrors.FoldNotCovered, "privacy.evaluation", "a charged evaluation covers scores of training rows, and in a cross-validation every training row is also a row tested on, whose score tells of its features.",
+            throw Refused(GlmErrors.FoldNotCovered, "privacy.evaluation", "a charged evaluation hides training rows from the scores of others, and in a cross-validation every training row is also a row tested on, whose own score tells of its features.",
                 "Use evaluation disclosed, whose claim leaves such scores out, or no cross-validation.");
     }
 

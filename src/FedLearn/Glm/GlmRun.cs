@@ -88,8 +88,12 @@ internal sealed class GlmRun : IDisposable
 
     /// <summary>Forgets a run that was cut off: its charge is settled by the epochs that had begun, as for a run that failed.</summary>
     /// <returns>As <see cref="CutOffRuns.Forget"/>.</returns>
-    public static string? Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input) => CutOffRuns.Forget(input.Runs!, run, input.Ledger, (state, messages) => plan.Mode == PrivacyMode.HdpVfl
-        ? ShareOf(messages, StartOf(state).Batches, plan.Epochs) : 1);
+    public static string? Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input) => CutOffRuns.Forget(input.Runs!, run, input.Ledger, (state, messages) =>
+    {
+        // Each round has a message: with fewer than its states say, the outbox is another or an older one, and up to 2.5 k more have left since the newest of them.
+        int newest = plan.Mode == PrivacyMode.HdpVfl ? run.Rounds.Max() : 0, left = messages < newest ? newest + 3 * plan.Job.Training.CheckpointRounds : messages;
+        return left == 0 ? 0 : plan.Mode == PrivacyMode.HdpVfl ? ShareOf(left, StartOf(state).Batches, plan.Epochs) : 1;
+    });
 
     /// <summary>Share of mu squared that so many messages cost at most: no epoch costs less than an earlier one, and one that was begun counts.</summary>
     public static double ShareOf(int messages, int batches, int epochs) => Math.Min(1, (double)((messages - 1) / batches + 1) / epochs);

@@ -31,7 +31,7 @@ public sealed partial class GlmTrainer
         if (prepared.Digest is not null)
             run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, prepared.Digest, prepared.Layout.Count));
         GlmAccount account = openAccount();
-        RunCharge charge = await ChargeAsync(account, run, joint, prepared.Train, prepared.Layout, channels, cancellationToken).ConfigureAwait(false);
+        RunCharge charge = await ChargeAsync(account, run, joint, prepared.Train, prepared.Layout, rows.Test.Length, channels, cancellationToken).ConfigureAwait(false);
         GlmWork work = WorkOf(rows, prepared, account, charge, joint, run, telemetry, progress);
         work.BeginNoise();
         await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
@@ -294,7 +294,7 @@ public sealed partial class GlmTrainer
     /// <param name="Reservation">The charge; null where the mode charges nothing, or by itself.</param>
     private sealed record RunCharge(PartyCalibration? Calibration, JointAgreement? Joint, IPrivacyReservation? Reservation);
 
-    private async Task<RunCharge> ChargeAsync(GlmAccount account, GlmRun? run, IJointGradients? joint, LinearPart train, BatchLayout layout, IReadOnlyList<IPartyChannel> channels,
+    private async Task<RunCharge> ChargeAsync(GlmAccount account, GlmRun? run, IJointGradients? joint, LinearPart train, BatchLayout layout, int testRows, IReadOnlyList<IPartyChannel> channels,
         CancellationToken cancellationToken)
     {
         if (joint is not null)
@@ -303,14 +303,14 @@ public sealed partial class GlmTrainer
             JointAgreement jointly = await joint.PrepareAsync(new JointRows(layout, train.Dimension, batch => train.Columns(layout.Start(batch), layout.Size(batch)),
                 IsActive && _plan.Mode == PrivacyMode.HeDp ? _plan.LabelBound(_options) : null, channels), cancellationToken).ConfigureAwait(false);
             return new(null, jointly, jointly.Calibration is not { } noise ? null
-                : account.Reserve(JointCharges.Mechanism, JointCharges.Parameters(noise), _plan.Unit, _plan.Epochs * layout.Count,
+                : account.Reserve(JointCharges.Mechanism, account.WithScored(JointCharges.Parameters(noise), testRows), _plan.Unit, _plan.Epochs * layout.Count,
                     0, noise.Mu * noise.Mu, shareOf: noise.ShareOf));
         }
 
         if (channels.Count > 0 && _plan.Noises(_options.Party.Role))
         {
             PartyCalibration calibration = Calibrate(layout, train);
-            IPrivacyReservation reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", Parameters(calibration),
+            IPrivacyReservation reservation = account.Reserve(IsActive ? "gaussian: training residuals" : "gaussian: training scores", account.WithScored(Parameters(calibration), testRows),
                 _plan.Unit, calibration.Releases, 0, calibration.Mu * calibration.Mu,
                 // No epoch costs less than an earlier one, so m of e epochs cost at most m/e of mu squared; an epoch that was begun counts.
                 shareOf: messages => GlmRun.ShareOf(messages, layout.Count, _plan.Epochs));

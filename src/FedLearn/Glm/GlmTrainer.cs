@@ -220,7 +220,9 @@ public sealed partial class GlmTrainer
         }
         catch (Exception e)
         {
-            if (run is not null && RunLoss.LeavesRun(e, resumed: run.Resumed.Count > 0))
+            // What a ledger holds no longer has left all the same: settled by it the run would cost too little, and its files may be put back.
+            bool lacksMessages = run?.Resumed.Count > 0 && e is FedLearnException { Id: GlmErrors.MessagesNotKept } or PeerException { PeerErrorId: GlmErrors.MessagesNotKept };
+            if (run is not null && (lacksMessages || RunLoss.LeavesRun(e, resumed: run.Resumed.Count > 0)))
                 account?.Suspend();
             else
                 run?.Remove();

@@ -11,7 +11,7 @@ internal static class CutOffRuns
     /// <param name="store">Where its state is.</param>
     /// <param name="run">The run.</param>
     /// <param name="ledger">Where it was charged; null: nowhere.</param>
-    /// <param name="shareOf">Share of the cost that so many messages make up; asked for when some have left.</param>
+    /// <param name="shareOf">Share of the cost that so many messages make up, by what the ledger holds of them; 0 for none unless the state knows better.</param>
     /// <returns>What a report must say: why the charge could not be settled; null where it was, or there was none.</returns>
     public static string? Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger, Func<IRunState, int, double> shareOf)
     {
@@ -22,7 +22,7 @@ internal static class CutOffRuns
             if (ledger?.Entries.FirstOrDefault(e => e.Charge.RunId == run.Run.RunId && e.State == ChargeState.Reserved) is { } entry)
             {
                 using IPrivacyReservation reservation = ledger.Reserve(entry.Charge);
-                reservation.Settle(reservation.Kept == 0 ? 0 : shareOf(state, reservation.Kept));
+                reservation.Settle(shareOf(state, reservation.Kept));
             }
         }
         catch (FedLearnException e)

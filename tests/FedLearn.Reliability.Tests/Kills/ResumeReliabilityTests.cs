@@ -416,6 +416,44 @@ public sealed class ResumeReliabilityTests
         Assert.Equal(GlmErrors.MessagesNotKept, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
     }
 
+    /// <summary>An outbox that is older than the states knows of fewer messages than have left: it must not decide what the run has cost.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Train_OutboxOlderThanTheStates_IsRefusedAndCostsNoLess(bool fresh)
+    {
+        GlmJob job = KillJobs.Job("hdp", epochs: 12);
+        using var run = new CutRun("hdp", job);
+        await run.CutAsync("bank", 14);
+        string outbox = Assert.Single(Directory.GetFiles(Path.GetDirectoryName(run.LedgerOf("telco"))!, "telco.ledger.db.*.outbox"));
+        byte[] older = File.ReadAllBytes(outbox);
+        await run.CutAsync("bank", 50);
+        byte[] newer = File.ReadAllBytes(outbox);
+        int kept = Sent();
+        File.WriteAllBytes(outbox, older);
+        Assert.InRange(Sent(), 1, kept - 8);
+        Assert.Equal(GlmErrors.MessagesNotKept, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
+        Assert.All(KillJobs.Parties("hdp"), p => Assert.Equal((ChargeState.Reserved, 1.0), Assert.Single(new SqliteLedger(run.LedgerOf(p)).Entries.Select(e => (e.State, e.Share)))));
+        if (fresh)
+        {
+            await run.AttemptAsync(null, KillJobs.Parties("hdp"));
+            Assert.InRange(new SqliteLedger(run.LedgerOf("telco")).Entries[0].Share, GlmRun.ShareOf(kept, 4, job.Training.Epochs!.Value), 1);
+            return;
+        }
+
+        File.WriteAllBytes(outbox, newer);
+        CutRun.AssertSame(await CutRun.WholeAsync("hdp", job), await run.AttemptAsync());
+        run.AssertOneChargeEach();
+
+        PrivacyCharge Charge() => Assert.Single(new SqliteLedger(run.LedgerOf("telco")).Entries).Charge;
+
+        int Sent()
+        {
+            using IPrivacyReservation reservation = new SqliteLedger(run.LedgerOf("telco")).Reserve(Charge());
+            return reservation.Kept;
+        }
+    }
+
     [Fact]
     public async Task Train_OutboxTooSmallForTheStates_IsRefusedBeforeAnythingLeaves()
     {

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Security.Cryptography;
+using System.Text.Json.Nodes;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
@@ -223,7 +224,7 @@ public class GlmPrivacySettingsTests
     [Theory]
     [InlineData(Calibration.Tight)]
     [InlineData(Calibration.WeightNoise)]
-    public async Task Evaluation_Charged_CoversScoresOfTrainingRowsOutOfTheSameBudget(Calibration calibration)
+    public async Task Evaluation_Charged_CoversFinalWeightsOutOfTheSameBudget(Calibration calibration)
     {
         var data = VerticalData.Random(34, "binomial", 60, 3, 2);
         (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(
@@ -232,7 +233,8 @@ public class GlmPrivacySettingsTests
         Assert.Equal(GaussianDp.Mu(2, 0.004), passive.Mu, 1e-12);
         double spent = new[] { passive.MessageNoise, passive.GradientNoise, passive.EvaluationNoise }.Sum(n => n is null ? 0 : n.Mu * n.Mu);
         Assert.Equal(passive.Mu * passive.Mu, spent, 1e-10);
-        Assert.StartsWith("training messages, final weights and all later scores of training rows; the features of ", Assert.Single(results[1].Privacy.Claims), StringComparison.Ordinal);
+        Assert.StartsWith($"training messages and final weights; a score tells of the features of the row scored, be it a training row, which is outside this claim ({results[1].TestRows} evaluation rows so far): ",
+            Assert.Single(results[1].Privacy.Claims), StringComparison.Ordinal);
         Assert.StartsWith("training messages only: ", Assert.Single(results[0].Privacy.Claims), StringComparison.Ordinal);
 
         // What is sent for the test rows are scores of the noisy weights that the model keeps.
@@ -241,6 +243,26 @@ public class GlmPrivacySettingsTests
         GlmPartyInput input = data.Inputs()[1];
         int[] test = [.. RowIds.Order(input.Table.Ids, -3).Rows.Where((row, _) => RowSplit.TestRows(new SplitRule.ByHash(4, [1]), null, input.Table.Ids, [row])[0])];
         VerticalData.AssertClose(results[1].Model.Score(input.Table, test), sent.Values.ToArray(), 1e-12);
+    }
+
+    /// <summary>No sum counts scores that leave as they are, and whoever reads a ledger, or a later report, must know that some did.</summary>
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.Disclosed, true)]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.Charged, true)]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.None, false)]
+    [InlineData(PrivacyMode.OneRound, EvaluationDisclosure.Disclosed, true)]
+    [InlineData(PrivacyMode.OneRound, EvaluationDisclosure.None, false)]
+    public async Task Evaluation_ScoresThatLeave_AreToldByTheLedgerOfTheirSender(PrivacyMode mode, EvaluationDisclosure evaluation, bool leave)
+    {
+        var data = VerticalData.Random(34, "binomial", 60, 3, 2);
+        InMemoryLedger[] ledgers = [new(), new()];
+        GlmPartyInput[] inputs = [.. data.Inputs().Select((input, i) => input with { Ledger = ledgers[i] })];
+        GlmJob job = Job(data, "binomial", p => p with { Mode = mode, Evaluation = evaluation }, testNoise: null);
+        IReadOnlyList<GlmPartyResult> first = await LocalFederation.TrainAsync(job, inputs), second = await LocalFederation.TrainAsync(job, inputs);
+        Assert.Equal(leave ? first[1].TestRows : null, (int?)JsonNode.Parse(ledgers[1].Entries[0].Charge.Parameters)![PrivacyCharge.EvaluationRows]);
+        Assert.Null(JsonNode.Parse(ledgers[0].Entries[0].Charge.Parameters)![PrivacyCharge.EvaluationRows]);
+        bool Told(GlmPartyResult result) => result.LedgerCaveats.Contains("1 earlier run over these people sent scores of evaluation rows as they are: what a score told of its row is in no sum of the ledger");
+        Assert.Equal([false, false, false, leave], [.. first.Select(Told), .. second.Select(Told)]);
     }
 
     [Theory]

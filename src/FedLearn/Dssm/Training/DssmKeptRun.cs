@@ -73,7 +73,7 @@ internal sealed class DssmKeptRun : IDisposable
 
     /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>
     /// <returns>As <see cref="CutOffRuns.Forget"/>.</returns>
-    public static string? Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger) => CutOffRuns.Forget(store, run, ledger, static (_, _) => 1);
+    public static string? Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger) => CutOffRuns.Forget(store, run, ledger, static (_, messages) => messages == 0 ? 0 : 1);
 
     /// <summary>What the party can go on with, for its request to join.</summary>
     /// <param name="store">Where runs are kept; null: nowhere.</param>

@@ -35,9 +35,9 @@ internal static class OneRoundClaims
     public static GlmPrivacyStatement Scores(GlmPlan plan, string party, PrivacyBudget budget, OneRoundCalibration calibration, double? flip, double? labelSigma,
         bool scalingFromData, int testRows)
     {
-        string scope = testRows == 0 || !plan.SendsTestScores ? "training messages only"
-            : calibration.WeightNoise is null ? $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim"
-            : $"training messages, final weights and all later scores of training rows; the features of {testRows} evaluation rows themselves are outside this claim";
+        string scope = calibration.WeightNoise is not null ? GlmClaims.FinalWeights(testRows)
+            : testRows == 0 || !plan.SendsTestScores ? "training messages only"
+            : $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim";
         string scaling = scalingFromData ? " and on scaling constants taken from the data" : " and declared preprocessing";
         var warnings = new List<string>(calibration.Warnings) { ClipBias };
         if (plan.PreprocessingOptions.Scaling == Scaling.None)

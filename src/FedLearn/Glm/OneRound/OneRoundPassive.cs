@@ -29,12 +29,12 @@ internal sealed class OneRoundPassive(GlmWork work, IPartyChannel active, GlmAcc
         OneRoundCalibration calibration = OneRoundCalibration.Calibrate(OneRoundRules.Parameters(_plan, work.Train.Rows, work.Train.Features, columns),
             budget.Epsilon, budget.Delta, charged ? _plan.Job.Privacy.EvaluationShare : 0);
         (double[] weights, double[] scores) = await ChannelGuard.ComputeAsync([active], stop => Fit(targets, calibration.Parameters, stop), cancellationToken).ConfigureAwait(false);
-        IPrivacyReservation reservation = account.Reserve(charged ? "gaussian: training scores and final weights" : "gaussian: training scores", new JsonObject
+        IPrivacyReservation reservation = account.Reserve(charged ? "gaussian: training scores and final weights" : "gaussian: training scores", account.WithScored(new JsonObject
         {
             ["mu"] = calibration.Mu,
             ["sigmaCharged"] = calibration.SigmaCharged,
             ["sensitivity"] = calibration.Parameters.Sensitivity,
-        }, PrivacyUnit.Record, 1, 0, calibration.Mu * calibration.Mu);
+        }, work.Test.Rows), PrivacyUnit.Record, 1, 0, calibration.Mu * calibration.Mu);
         GaussianMechanism mechanism = account.Mechanism(calibration.ScoreNoise, work.Party, reservation, latticeBits: _plan.Job.Training.LatticeBits);
         // Made before the scores are kept: only so can it tell this process from one that resumes the run, whose weights were noised before.
         GaussianMechanism? weightNoise = calibration.WeightNoise is { } noise ? account.Mechanism(noise, work.Party + "\0weights", reservation) : null;

@@ -353,7 +353,7 @@ public class OneRoundJobTests
         Assert.Contains("(4, 0.001)-differentially private", passive, StringComparison.Ordinal);
         Assert.Contains("conditional on public numbers", passive, StringComparison.Ordinal);
         Assert.StartsWith("training messages only: ", (await ClaimsAsync(job.Privacy with { Evaluation = EvaluationDisclosure.None })).Passive, StringComparison.Ordinal);
-        Assert.StartsWith("training messages, final weights and all later scores of training rows; ", (await ClaimsAsync(job.Privacy with { Evaluation = EvaluationDisclosure.Charged })).Passive, StringComparison.Ordinal);
+        Assert.StartsWith("training messages and final weights; a score tells of the features of the row scored, be it a training row, ", (await ClaimsAsync(job.Privacy with { Evaluation = EvaluationDisclosure.Charged })).Passive, StringComparison.Ordinal);
         Assert.Contains("flipped with probability 0.0067 only", (await ClaimsAsync(job.Privacy with { Budget = new(5, 1e-3) })).Active, StringComparison.Ordinal);
         (active, passive) = await ClaimsAsync(job.Privacy with { Mode = PrivacyMode.LabelDp });
         Assert.StartsWith("labels only; features of every party unprotected: ", active, StringComparison.Ordinal);

@@ -1,0 +1,312 @@
+using FedLearn.Coordination;
+using FedLearn.Data;
+using FedLearn.Glm;
+using FedLearn.Numerics;
+using FedLearn.Privacy;
+using FedLearn.Protocol;
+using FedLearn.Tests.Glm;
+using FedLearn.Tests.Shared;
+
+namespace FedLearn.Statistical.Tests;
+
+/// <summary>An attacker who is all other parties, and knows both neighbouring tables, tries to tell them apart by what one real party of the modes one-round and label-dp sends.</summary>
+/// <remarks>Whole sessions with secure noise, so that no result is the same twice: each condition fails by chance with probability 1e-9. The attacker chooses its messages, and its threshold beforehand. Limits of Clopper and Pearson on both error rates bound
+/// mu, or epsilon, from below; that must not exceed the claim, and must reach what an attack of this size reaches, or the audit would be blind.</remarks>
+public class OneRoundAuditTests(ITestOutputHelper output)
+{
+    private const double FalseAlarm = 1e-9;
+
+    /// <summary>Of labels.</summary>
+    private const double Epsilon = 2;
+
+    /// <summary>Position of the row that differs, in the order of the alignment.</summary>
+    private const int Changed = 0;
+
+    /// <summary>Sessions in each world; ten times as many in the full tier.</summary>
+    private static readonly int Runs = TestCounts.Of(2_000);
+
+    private static GlmJob Job(string family, PrivacyMode mode, PrivacyBudget active, PrivacyBudget passive, EvaluationDisclosure evaluation = EvaluationDisclosure.None)
+    {
+        GlmJob job = NeighbourCase.JobOf(family, new() { Epochs = mode == PrivacyMode.LabelDp ? 2 : null, StepSize = 1 }, 0.001, 1);
+        return job with
+        {
+            Model = job.Model with { Family = family == "multinomial" ? GlmFamilies.Multinomial(4) : job.Model.Family },
+            Privacy = new() { Mode = mode, Budget = active, Evaluation = evaluation, EvaluationShare = .5 },
+            Parties = [job.Parties[0], job.Parties[1] with { Budget = passive }],
+        };
+    }
+
+    /// <summary>Eight rows of 1 that got label 1 and eight of -1 that got 0: the fit is pushed to the largest score that is sent. One row turns.</summary>
+    private static double[] Rows(bool other) => [.. Enumerable.Range(0, 16).Select(i => i == Changed ? (other ? -1.0 : 1) : i < 8 ? 1 : -1)];
+
+    private static readonly byte[] Labels = [.. Enumerable.Range(0, 16).Select(i => (byte)(i < 8 ? 1 : 0))];
+
+    [Theory]
+    [InlineData(EvaluationDisclosure.None, .85)]
+    [InlineData(EvaluationDisclosure.Charged, .6)]
+    public async Task Audit_PassiveParty_StaysBelowTheClaimAndNearTheTruth(EvaluationDisclosure evaluation, double share)
+    {
+        GlmJob job = Job("binomial", PrivacyMode.OneRound, new(1, 1e-3), new(12, 1e-3), evaluation);
+        (_, GlmPartyResult first) = await PassiveAsync(job, Rows(false));
+        OneRoundCalibration calibration = first.Privacy.OneRound!.Calibration!;
+        (double[] Scores, double Weight)[] silent = [Silent(calibration.Parameters, Rows(false)), Silent(calibration.Parameters, Rows(true))];
+        double squares = 0;
+        // The log-likelihood ratio of scores and, where the evaluation is charged, the final weights.
+        double Ratio(IEnumerable<(double Seen, double One, double Other, double Sigma)> values)
+        {
+            (double ratio, squares) = (0, 0);
+            foreach ((double seen, double one, double other, double sigma) in values)
+            {
+                double distance = (other - one) / sigma;
+                ratio += ((seen - one) / sigma * distance) - (distance * distance / 2);
+                squares += distance * distance;
+            }
+
+            return ratio;
+        }
+
+        (long falsePositives, long falseNegatives) = await CountAsync(async world =>
+        {
+            (double[] scores, GlmPartyResult result) = await PassiveAsync(job, Rows(world));
+            var seen = scores.Select((score, i) => (score, silent[0].Scores[i], silent[1].Scores[i], calibration.ScoreNoise.Sigma)).ToList();
+            if (calibration.WeightNoise is { } noise)
+                seen.Add((result.Model.Weights[0], silent[0].Weight, silent[1].Weight, noise.Sigma));
+            return Ratio(seen) > 0;
+        });
+        AssertMu(calibration.Mu, Math.Sqrt(squares), share, falsePositives, falseNegatives);
+    }
+
+    /// <summary>A score is a row's own features times weights: those of other rows give the weights away, whatever noise these have.</summary>
+    [Fact]
+    public async Task Audit_LaterScoreOfATrainingRow_TellsOfThatRowWhichTheClaimLeavesOut()
+    {
+        GlmJob job = Job("binomial", PrivacyMode.OneRound, new(1, 1e-3), new(1, 1e-3), EvaluationDisclosure.Charged);
+        string claim = "";
+        (long falsePositives, long falseNegatives) = await CountAsync(async world =>
+        {
+            (_, GlmPartyResult result) = await PassiveAsync(job, Rows(world));
+            claim = Assert.Single(result.Privacy.Claims);
+            double[] scores = await PredictAsync(job, Rows(world), result.Model);
+            return Math.Sign(scores[Changed]) != Math.Sign(scores[Changed + 1]);
+        }, 300);
+        Assert.Equal((0, 0), (falsePositives, falseNegatives));
+        double limit = Statistics.ClopperPearsonUpper(0, 300, FalseAlarm / 2);
+        Assert.True(Math.Log((1 - limit - 1e-3) / limit) > 1, "too few runs to see it");
+        Assert.StartsWith("training messages and final weights; ", claim, StringComparison.Ordinal);
+        Assert.Contains("of the row scored", claim, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("binomial")]
+    [InlineData("multinomial")]
+    public async Task Audit_RandomisedLabels_StayBelowTheClaimAndNearTheTruth(string family)
+    {
+        GlmJob job = Job(family, PrivacyMode.OneRound, new(Epsilon, 1e-3), new(1, 1e-3));
+        double most = family == "binomial" ? 1 : 3;
+        RandomizedResponse response = new(Epsilon, (int)most + 1);
+        (long falsePositives, long falseNegatives) = await CountAsync(async world => ((RandomizedLabels)await ActiveAsync(job, world ? most : 0)).Classes.Span[Changed] == most);
+        AssertEpsilon(response, falsePositives, falseNegatives);
+    }
+
+    /// <summary>Two jobs of one ledger send the same labels; with a ledger each they would be drawn twice, and the audit sees it.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Audit_LabelsOfTwoJobs_AreDrawnTwiceOnlyWithoutTheirLedger(bool oneLedger)
+    {
+        GlmJob job = Job("binomial", PrivacyMode.OneRound, new(Epsilon, 1e-3), new(1, 1e-3));
+        int differ = 0;
+        (long falsePositives, long falseNegatives) = await CountAsync(async world =>
+        {
+            var ledger = new InMemoryLedger();
+            byte first = await SentAsync(ledger), second = await SentAsync(oneLedger ? ledger : new InMemoryLedger());
+            differ += first == second ? 0 : 1;
+            return first == 1 && second == 1;
+
+            async Task<byte> SentAsync(InMemoryLedger kept) => ((RandomizedLabels)await ActiveAsync(job, world ? 1 : 0, kept)).Classes.Span[Changed];
+        });
+        double lower = Lower(falsePositives, falseNegatives);
+        output.WriteLine($"epsilon claimed {Epsilon:F4}, lower bound {lower:F4} from {Runs} runs a world");
+        Assert.Equal(oneLedger, lower <= Epsilon);
+        Assert.Equal(oneLedger, differ == 0);
+    }
+
+    [Fact]
+    public async Task Audit_NoisyLabels_StayBelowTheClaimAndNearTheTruth()
+    {
+        PrivacyBudget budget = new(12, 1e-3);
+        GlmJob job = Job("gaussian", PrivacyMode.OneRound, budget, new(1, 1e-3));
+        NoisyTargetMechanism mechanism = new(-1, 1, budget.Epsilon, budget.Delta);
+        // Labels beyond the declared range count as its ends.
+        (long falsePositives, long falseNegatives) = await CountAsync(async world => ((NoisyTargets)await ActiveAsync(job, world ? 5 : -5)).Values.Span[Changed] > 0);
+        AssertMu(mechanism.Mu, 2 / mechanism.Sigma, .999, falsePositives, falseNegatives);
+    }
+
+    /// <summary>All residuals of all rounds are the same bits wherever the released labels are: nothing else of a true label is in them.</summary>
+    [Fact]
+    public async Task Audit_LabelDp_IsAFunctionOfTheReleasedLabelsAndStaysBelowTheClaim()
+    {
+        GlmJob job = Job("binomial", PrivacyMode.LabelDp, new(Epsilon, 0), new(Epsilon, 0));
+        RandomizedResponse response = new(Epsilon);
+        var seen = new Dictionary<string, double[]>();
+        (long falsePositives, long falseNegatives) = await CountAsync(async world =>
+        {
+            double[] sent = await ResidualsAsync(job, world ? 1 : 0);
+            // Weights are 0 in the first round: a residual is the mean at the score that was sent, less the debiased label.
+            string released = string.Concat(Enumerable.Range(0, Few).Select(i => sent[i] < GlmFamilies.Binomial.Mean(Said[i]) - .5 ? 1 : 0));
+            if (!seen.TryAdd(released, sent))
+                Assert.Equal(seen[released], sent);
+            return released[Changed] == '1';
+        });
+        Assert.Equal(1 << Few, seen.Count);
+        AssertEpsilon(response, falsePositives, falseNegatives);
+    }
+
+    private static async Task<(long FalsePositives, long FalseNegatives)> CountAsync(Func<bool, Task<bool>> guess, int? runs = null)
+    {
+        (long falsePositives, long falseNegatives) = (0, 0);
+        for (int run = 0; run < (runs ?? Runs); run++)
+        {
+            falsePositives += await guess(false) ? 1 : 0;
+            falseNegatives += await guess(true) ? 0 : 1;
+        }
+
+        return (falsePositives, falseNegatives);
+    }
+
+    private void AssertMu(double claimed, double truth, double share, long falsePositives, long falseNegatives)
+    {
+        double lower = AuditBound.Lower(falsePositives, falseNegatives, Runs, FalseAlarm), reach = AuditBound.Reach(truth, Runs, FalseAlarm);
+        output.WriteLine($"mu claimed {claimed:F4}, realised without noise {truth:F4}, lower bound {lower:F4} from {Runs} runs a world (at least {reach:F4} expected)");
+        Assert.InRange(truth, share * claimed, claimed);
+        Assert.InRange(lower, reach, claimed);
+        Assert.True(reach > truth / 2, "too few runs for an audit that sees");
+    }
+
+    private void AssertEpsilon(RandomizedResponse response, long falsePositives, long falseNegatives)
+    {
+        double lower = Lower(falsePositives, falseNegatives),
+            reach = Lower(Statistics.BinomialUpperQuantile(Runs, response.OtherProbability, FalseAlarm / 2), Statistics.BinomialUpperQuantile(Runs, response.FlipProbability, FalseAlarm / 2));
+        output.WriteLine($"epsilon claimed {response.Epsilon:F4}, lower bound {lower:F4} from {Runs} runs a world (at least {reach:F4} expected)");
+        Assert.InRange(lower, reach, response.Epsilon);
+        Assert.True(reach > response.Epsilon / 2, "too few runs for an audit that sees");
+    }
+
+    /// <summary>A lower bound on a pure epsilon from errors in two worlds.</summary>
+    private static double Lower(long falsePositives, long falseNegatives) =>
+        Math.Log((1 - Statistics.ClopperPearsonUpper(falseNegatives, Runs, FalseAlarm / 2)) / Statistics.ClopperPearsonUpper(falsePositives, Runs, FalseAlarm / 2));
+
+    /// <summary>What the passive party would send without noise.</summary>
+    private static (double[] Scores, double Weight) Silent(OneRoundParameters parameters, double[] x)
+    {
+        var response = new RandomizedResponse(1);
+        double[] targets = [.. Labels.Select(z => parameters.Columns[0].Target(response.Debias(z == 1)))];
+        NewtonResult fit = ClippedRidge.Fit(new LinearPart(new DenseMatrix(x.Length, 1, x), false), targets, parameters, 0);
+        return ([.. fit.Scores.Select(score => Math.Clamp(score, -parameters.ScoreClip, parameters.ScoreClip))], fit.Weights[0]);
+    }
+
+    /// <summary>One session of a passive party against an attacker who sends the labels that it likes.</summary>
+    private static async Task<(double[] Scores, GlmPartyResult Result)> PassiveAsync(GlmJob job, double[] x)
+    {
+        var party = new GlmTrainer(job, Input("passive", x, null, job));
+        (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "passive");
+        Task<GlmPartyResult> training = party.TrainAsync(Agreement(party.Terms, party.JoinRequest), [own]);
+        await AlignAsync(peer);
+        await peer.ReceiveAsync<Scalars>(0, 3);
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"));
+        await peer.SendAsync(0, Disclosure.Unprotected(new RandomizedLabels(Labels), "script"));
+        double[] scores = (await peer.ReceiveAsync<Scores>(0, x.Length)).Values.ToArray();
+        await peer.CompleteAsync();
+        return (scores, await training);
+    }
+
+    /// <summary>What a passive party sends where its rows are predicted.</summary>
+    private static async Task<double[]> PredictAsync(GlmJob job, double[] x, GlmModel model)
+    {
+        var party = new GlmPredictor(job, Input("passive", x, null, job), model);
+        (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "passive");
+        Task<GlmPredictionResult> predicting = party.PredictAsync(Agreement(party.Terms, party.JoinRequest), [own]);
+        await AlignAsync(peer);
+        double[] scores = (await peer.ReceiveAsync<Scores>(0, x.Length)).Values.ToArray();
+        await peer.CompleteAsync();
+        await predicting;
+        return scores;
+    }
+
+    private static async Task AlignAsync(InMemoryChannel peer)
+    {
+        HashedIds ids = await peer.ReceiveAsync<HashedIds>(0, null);
+        await peer.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, ids.Length).ToArray()), "script"));
+    }
+
+    /// <summary>Rows of the active party, and the scores that it is sent.</summary>
+    private const int Few = 3;
+
+    private static readonly double[] Said = [1, -2, 3];
+
+    /// <summary>The labels that an active party sends. The changed row's label is given; its feature goes with it, since the claim is about the whole row.</summary>
+    private static async Task<Payload> ActiveAsync(GlmJob job, double label, IPrivacyLedger? ledger = null)
+    {
+        (InMemoryChannel peer, Task<GlmPartyResult> training) = await BeginAsync(job, label, label, ledger);
+        Payload labels;
+        if (job.Model.Family.Name == "gaussian")
+        {
+            await peer.ReceiveAsync<Scalars>(0, 2);
+            labels = await peer.ReceiveAsync<NoisyTargets>(0, Few);
+        }
+        else
+        {
+            labels = await peer.ReceiveAsync<RandomizedLabels>(0, Few);
+        }
+
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scores(LatticeVector.Pack(new double[Few * job.Model.Family.Outputs], .01, 8)), "script"));
+        await peer.CompleteAsync();
+        await training;
+        return labels;
+    }
+
+    /// <summary>All residuals that an active party sends, round after round. The changed row's label is given.</summary>
+    private static async Task<double[]> ResidualsAsync(GlmJob job, double label)
+    {
+        (InMemoryChannel peer, Task<GlmPartyResult> training) = await BeginAsync(job, label, 1);
+        var heard = new List<double>();
+        for (int round = 0; round < job.Training.Epochs; round++)
+        {
+            await peer.SendAsync(round, Disclosure.Unprotected(new Scores(Said), "script"));
+            heard.AddRange((await peer.ReceiveAsync<Residuals>(round, Few)).Values.ToArray());
+        }
+
+        await peer.CompleteAsync();
+        await training;
+        return [.. heard];
+    }
+
+    private static async Task<(InMemoryChannel Peer, Task<GlmPartyResult> Training)> BeginAsync(GlmJob job, double label, double feature, IPrivacyLedger? ledger = null)
+    {
+        double[] x = [.. Enumerable.Range(0, Few).Select(i => i == Changed ? feature / 8 : .5)], y = [.. Enumerable.Range(0, Few).Select(i => i == Changed ? label : i % 2)];
+        GlmPartyInput input = Input("active", x, y, job) with { Ledger = ledger };
+        var party = new GlmTrainer(job, input);
+        (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("passive", "active");
+        Task<GlmPartyResult> training = party.TrainAsync(Agreement(party.Terms, party.JoinRequest), [own]);
+        await peer.SendAsync(0, Disclosure.Unprotected(new HashedIds(RowIds.Order(input.Table.Ids, job.Training.Seed).Digests), "script"));
+        await peer.ReceiveAsync<RowSelection>(0, Few);
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { Few, 0, (double)RowSplit.Fingerprint48(new bool[Few]) }), "script"));
+        await peer.ReceiveAsync<Scalars>(0, 1);
+        return (peer, training);
+    }
+
+    private static SessionAgreement Agreement(SessionTerms terms, JoinRequest request)
+    {
+        JoinedParty[] parties = [.. terms.Parties.Select(p => new JoinedParty(p.Name, request.SchemaFingerprint))];
+        return new("scripted", SessionDesk.DigestOf(terms.TermsDigest, parties), parties);
+    }
+
+    /// <summary>Rows given in the order of the alignment, which is that of hashed ids.</summary>
+    private static GlmPartyInput Input(string party, double[] x, double[]? y, GlmJob job)
+    {
+        string[] ids = [.. Enumerable.Range(0, x.Length).Select(i => $"row{i}")];
+        int[] order = RowIds.Order(ids, job.Training.Seed).Rows;
+        string[] sorted = [.. order.Select(row => ids[row])];
+        return new() { Party = party, Table = Table.FromMatrix(sorted, ["x"], new DenseMatrix(x.Length, 1, x), y) };
+    }
+}

@@ -18,7 +18,7 @@ public sealed record JointGradientCalibration
     private JointGradientCalibration() { }
 
     /// <summary>Whom the claim holds against, for the claim line and the report.</summary>
-    public const string ClaimStatement = "holds against every party while all of them follow the protocol, and not against the arbiter, who must be honest and not collude";
+    public const string ClaimStatement = "holds against every party except the arbiter, who must be honest and not collude, while all parties follow the protocol";
 
     /// <summary>The public numbers.</summary>
     public required JointGradientParameters Parameters { get; init; }

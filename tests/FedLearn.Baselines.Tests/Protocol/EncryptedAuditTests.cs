@@ -51,7 +51,7 @@ public class EncryptedAuditTests(ITestOutputHelper output)
         (double Lower, double Claimed, double Truth) found = await AttackAsync(job, job, FewRuns, columnsTimes: 1000);
         output.WriteLine($"mu claimed {found.Claimed:F4}, lower bound {found.Lower:F4} from {FewRuns} runs a world");
         Assert.True(found.Lower > found.Claimed);
-        Assert.Contains("while all of them follow the protocol", JointGradientCalibration.ClaimStatement, StringComparison.Ordinal);
+        Assert.Contains("while all parties follow the protocol", JointGradientCalibration.ClaimStatement, StringComparison.Ordinal);
     }
 
     private static Fault Larger(double times) => new() { Encode = (inner, columns, rows, token) => inner.EncodeAsync(columns.ToArray().Select(x => times * x).ToArray(), rows, token) };

@@ -171,11 +171,15 @@ internal sealed partial class Outbox : IDisposable
     /// <param name="index">Its number.</param>
     /// <param name="message">The message.</param>
     /// <param name="begin">Called once the disk has begun to write it: waking a thread takes as long as a fifth of a sync.</param>
+    /// <exception cref="PrivacyRefusedException">FL5024: messages before it are not there.</exception>
     public void Keep(int index, ReadOnlySpan<byte> message, Action? begin = null)
     {
         lock (_lock)
         {
-            ArgumentOutOfRangeException.ThrowIfNotEqual(index, Kept);
+            ArgumentOutOfRangeException.ThrowIfLessThan(index, Kept);
+            // The run's state is further than this file: an older copy of it was put back, and what comes next may have been noised.
+            if (index > Kept)
+                throw Lost(Kept);
             Put(index, message, keeps: true, begin);
         }
     }

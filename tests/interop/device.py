@@ -154,8 +154,8 @@ class Session:
         threshold = max(self.args.threshold, (clients + self.args.colluders) // 2 + 1)
         tensors = list(zip(["items", *("view " + name for name in self.device.names)], self.device.lengths)) + ([("samples", 1)] if self.args.noise_multiplier is None else [])
         enrolment = (masks.enrolment_key(bytes.fromhex(self.enrolled["seed"])), {int(other): bytes.fromhex(key) for other, key in self.enrolled["keys"].items()}) if self.enrolled else (None, None)
-        self.aggregation = masks.Attempt(bytes.fromhex(self.args.terms), attempt, number, version, tensors, step, clients, threshold, self.args.colluders,
-                                         self.enrolled["client"] if self.enrolled else client, *enrolment)
+        self.aggregation = masks.Attempt(bytes.fromhex(self.args.terms), attempt, number, version, hashlib.sha256(model.astype("<f8").tobytes()).digest(),
+                                         tensors, step, clients, threshold, self.args.colluders, self.enrolled["client"] if self.enrolled else client, *enrolment)
         self.step(self.pb.KEYS, self.aggregation.keys())
         if (roster := self.receive(self.pb.ROSTER)) is None:
             return

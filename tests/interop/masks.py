@@ -83,9 +83,9 @@ class MaskedSum:
 class Attempt:
     """A client's side of one attempt of secure aggregation."""
 
-    def __init__(self, job_digest, attempt, number_of_round, version, tensors, step, clients, threshold, colluders, client, enrolment=None, enrolled=None):
+    def __init__(self, job_digest, attempt, number_of_round, version, model, tensors, step, clients, threshold, colluders, client, enrolment=None, enrolled=None):
         self.client, self.threshold, self.tensors, self.step, self.enrolment, self.enrolled = client, threshold, tensors, step, enrolment, enrolled or {}
-        self.bound = job_digest + number(number_of_round, attempt) + struct.pack("<q", version)
+        self.bound = job_digest + number(number_of_round, attempt) + struct.pack("<q", version) + model
         terms = number(clients, threshold, colluders, 1 if enrolment else 0) + struct.pack("<d", step) + number(len(tensors))
         terms += b"".join(text(name) + number(length) for name, length in tensors)
         terms += number(len(self.enrolled)) + b"".join(number(other) + self.enrolled[other] for other in sorted(self.enrolled))

@@ -24,7 +24,7 @@ public sealed record AggregationRound
     /// <summary>Most clients of one round: every client shares secrets with every other (complete graph).</summary>
     public const int MostClients = 128;
 
-    /// <summary>Bytes of <see cref="JobDigest"/>.</summary>
+    /// <summary>Bytes of <see cref="JobDigest"/> and <see cref="ModelDigest"/>.</summary>
     public const int DigestBytes = 32;
 
     /// <summary>SHA-256 digest of the job, equal at every party.</summary>
@@ -38,6 +38,9 @@ public sealed record AggregationRound
 
     /// <summary>Version of the model that the clients trained from.</summary>
     public required long ModelVersion { get; init; }
+
+    /// <summary>SHA-256 digest of the model that the clients trained from, so that a server that gives one of them another model opens no sum; empty: not bound.</summary>
+    public ReadOnlyMemory<byte> ModelDigest { get; init; }
 
     /// <summary>The blocks of the vector, in its order. At least one.</summary>
     public required IReadOnlyList<AggregationTensor> Tensors { get; init; }
@@ -78,8 +81,8 @@ public sealed record AggregationRound
             throw AggregationErrors.Configuration(AggregationErrors.Threshold, "threshold",
                 $"threshold {Threshold} does not fit {Clients} clients of which {Colluders} may collude: 2 t > n + c, c < t and t <= n are needed.",
                 "Raise the threshold, or assume fewer colluders.");
-        if (JobDigest.Length != DigestBytes || Round < 0 || Attempt < 0 || !(double.IsNormal(Step) && Step > 0))
-            throw Terms("the job digest is not of 32 bytes, the round or attempt negative, or the step not above 0.");
+        if (JobDigest.Length != DigestBytes || ModelDigest.Length is not (0 or DigestBytes) || Round < 0 || Attempt < 0 || !(double.IsNormal(Step) && Step > 0))
+            throw Terms("a digest is not of 32 bytes, the round or attempt negative, or the step not above 0.");
         if (Tensors.Count == 0 || Tensors.Any(tensor => string.IsNullOrWhiteSpace(tensor.Name) || tensor.Length < 1)
             || Tensors.DistinctBy(tensor => tensor.Name, StringComparer.Ordinal).Count() != Tensors.Count || Tensors.Sum(tensor => (long)tensor.Length) > Array.MaxLength / sizeof(long))
             throw Terms("the tensors are none, unnamed, empty, of one name, or together too long.");

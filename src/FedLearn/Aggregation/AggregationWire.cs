@@ -134,8 +134,8 @@ internal sealed class AggregationContext
 
     public string Place(string side) => $"secure aggregation, round {Round.Round}, attempt {Round.Attempt}, {side}";
 
-    /// <summary>What every derivation and signature is bound to: purpose, job digest, round, attempt and model version.</summary>
-    private WireWriter Begin(string purpose) => new WireWriter().Text(Domain).Text(purpose).Bytes(Round.JobDigest.Span).Int32(Round.Round).Int32(Round.Attempt).Int64(Round.ModelVersion);
+    /// <summary>What every derivation and signature is bound to: purpose, job digest, round, attempt, model version and digest of the model.</summary>
+    private WireWriter Begin(string purpose) => new WireWriter().Text(Domain).Text(purpose).Bytes(Round.JobDigest.Span).Int32(Round.Round).Int32(Round.Attempt).Int64(Round.ModelVersion).Bytes(Round.ModelDigest.Span);
 
     public AggregationMessage Message(AggregationStep step, WireWriter body) => new(step, new WireWriter().Bytes(_digest).Bytes(body.ToArray()).ToArray());
 

@@ -463,6 +463,37 @@ public class SecureAggregationTests
         }
     }
 
+    /// <summary>A server that gives all others a model at which nobody's update is anything would open the sum of one.</summary>
+    [Fact]
+    public void ActiveServer_KeysOfClientsWithAnotherModel_AreRefused()
+    {
+        EnrolmentKey[] enrolment = [.. Enumerable.Range(0, 3).Select(_ => EnrolmentKey.Create())];
+        AggregationRound round = AggregationCase.Terms(3, 2) with
+        {
+            Server = ServerTrust.Active,
+            EnrolmentKeys = enrolment.Index().ToDictionary(e => e.Index, e => e.Item.PublicKey),
+            ModelDigest = new byte[32],
+        };
+        ClientKeys[] Keys(AggregationRound others, SecureAggregationClient victim)
+        {
+            var (own, theirs) = (new AggregationContext(round), new AggregationContext(others));
+            List<ClientKeys> roster = [own.ReadKeys(victim.Begin(round), "test")];
+            foreach (int client in new[] { 1, 2 })
+            {
+                using var other = new SecureAggregationClient(client, enrolment[client]);
+                roster.Add(theirs.ReadKeys(other.Begin(others), "test"));
+            }
+
+            return [.. roster];
+        }
+
+        using SecureAggregationClient same = new(0, enrolment[0]), alone = new(0, enrolment[0]);
+        Assert.Equal(AggregationStep.Shares, same.Share(new AggregationContext(round).Roster(Keys(round, same))).Step);
+        Assert.Equal(AggregationErrors.BadSignature, Id(() => alone.Share(new AggregationContext(round).Roster(Keys(round with { ModelDigest = Enumerable.Repeat((byte)1, 32).ToArray() }, alone)))));
+        foreach (EnrolmentKey key in enrolment)
+            key.Dispose();
+    }
+
     [Fact]
     public void ActiveServer_KeysItMadeItself_AreRefused()
     {
@@ -525,7 +556,7 @@ public class SecureAggregationTests
         job[31] ^= 1;
         AggregationRound[] rounds =
         [
-            round, round with { JobDigest = job }, round with { Round = 6 }, round with { Attempt = 1 }, round with { ModelVersion = 5 }, round with { Tensors = [new("b", 8)] },
+            round, round with { JobDigest = job }, round with { Round = 6 }, round with { Attempt = 1 }, round with { ModelVersion = 5 }, round with { ModelDigest = job }, round with { Tensors = [new("b", 8)] },
         ];
         byte[] shared = [.. Enumerable.Repeat((byte)9, 32)], digest = new byte[32], otherDigest = [1, .. new byte[31]];
         var masks = new List<ulong[]>();

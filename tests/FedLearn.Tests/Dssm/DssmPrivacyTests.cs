@@ -1,6 +1,8 @@
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 using FedLearn.Testing;
 
 namespace FedLearn.Tests.Dssm;
@@ -171,6 +173,83 @@ public class DssmPrivacyTests
             Assert.Equal([1e12 * Math.Sqrt(.5), 1e12 * Math.Sqrt(.5), 0, -1e12], rows[2..], (due, found) => Math.Abs(due - found) <= 1);
         else
             Assert.Equal([1e308, 1e308, 0, -1e200], rows[2..]);
+    }
+
+    /// <summary>Whether a session ends with an error is seen by the peers, and no noise is on it: it must not depend on what is in a row.</summary>
+    [Theory]
+    [InlineData("taste", DssmClaim.OwnMessages)]
+    [InlineData("taste", DssmClaim.Full)]
+    [InlineData("taste", DssmClaim.OneShot)]
+    [InlineData("shop", DssmClaim.OwnMessages)]
+    [InlineData("shop", DssmClaim.Full)]
+    [InlineData("shop", DssmClaim.OneShot)]
+    public async Task TrainAsync_RowThatWouldOverflowATower_EndsAsAnyOther(string party, DssmClaim claim)
+    {
+        DssmNoise noise = claim == DssmClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both;
+        foreach (DssmFusion fusion in Enum.GetValues<DssmFusion>())
+            foreach (int[] layers in new int[][] { [4], [6, 4] })
+            {
+                DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = fusion, Activation = TowerActivation.Relu, LayerNorm = true, Precision = TowerPrecision.Float64 }, privacy: Private(noise, claim));
+                job = job with { Model = job.Model with { Layers = layers } };
+                DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select(input => input.Party == party ? input with { View = WithHugeRow(input.View!) } : input)];
+                IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+                Assert.True(double.IsFinite(results[0].History[^1].Loss!.Value));
+            }
+    }
+
+    /// <summary>A dense view whose row of a training sample is at the edge of doubles.</summary>
+    private static ViewTable WithHugeRow(ViewTable view)
+    {
+        double[] dense = [.. Enumerable.Range(0, 2 * view.Rows.Rows).Select(i => i % 7 / 7.0)];
+        (dense[6], dense[7]) = (double.MaxValue, -double.MaxValue);
+        return new(view.Users, view.RowUser, view.Moments, new TowerRows(new TowerInputs(2, []), view.Rows.Rows, dense, []));
+    }
+
+    /// <summary>Claim one-shot: the active party sends nothing that depends on an item, whatever a view has sent.</summary>
+    [Fact]
+    public async Task TrainAsync_OneShotVectorsBeyondAnyHonestOnes_EndAsOthers()
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = DssmFusion.Late, Activation = TowerActivation.Relu, LayerNorm = true, Precision = TowerPrecision.Float64 },
+            privacy: Private(DssmNoise.Embeddings, DssmClaim.OneShot));
+        DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(job, input, Towers))];
+        IReadOnlyList<DssmPartyResult> results = await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions(),
+            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, i == 0 ? [.. channels.Select(channel => new Exaggerating(channel))] : channels, null, stop), TestContext.Current.CancellationToken);
+        Assert.True(double.IsFinite(results[0].History[^1].Loss!.Value));
+    }
+
+    /// <summary>A channel to a view that sends vectors at the edge of doubles.</summary>
+    private sealed class Exaggerating(IPartyChannel inner) : IPartyChannel
+    {
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => inner.SendAsync(round, message, cancellationToken);
+
+        public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
+        {
+            T received = await inner.ReceiveAsync<T>(round, length, cancellationToken);
+            return received is Embeddings vectors ? (T)(Payload)new Embeddings(Enumerable.Range(0, vectors.Length).Select(i => i % 2 == 0 ? double.MaxValue : -double.MaxValue).ToArray()) : received;
+        }
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
+    [Fact]
+    public void Clip_RowsThatAreNoNumbers_Become0()
+    {
+        double[] rows = [double.NaN, 1, double.PositiveInfinity, 0, double.MaxValue, 1, 3, 4];
+        new ClippedRows().Clip(rows, 2, 1);
+        Assert.Equal([0, 0, 0, 0, 0, 0], rows[..6]);
+        Assert.Equal([0.6, 0.8], rows[6..], (due, found) => Math.Abs(due - found) < 1e-15);
     }
 
     [Fact]

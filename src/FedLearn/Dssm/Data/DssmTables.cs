@@ -47,6 +47,9 @@ public sealed class ViewTable
 
     private int[] RowCount { get; }
 
+    /// <summary>This view with no number larger than a bound; itself where there is none.</summary>
+    internal ViewTable Within(double bound) => Rows.Within(bound) is var rows && rows == Rows ? this : new ViewTable(Users, RowUser, Moments, rows);
+
     /// <summary>The row that a sample reads.</summary>
     /// <param name="user">Index of the user; -1 for none.</param>
     /// <param name="moment">Moment of the sample; a static view does not look at it.</param>

@@ -189,7 +189,8 @@ public sealed class DeviceClient : IDisposable
         SecureAggregationClient? aggregation = new(number, _options.Key);
         try
         {
-            AggregationMessage keys = aggregation.Begin(DeviceSessions.Round(_plan, _work, begin, _options.Enrolled));
+            byte[] digest = DeviceSessions.DigestOf(model.Values.Span);
+            AggregationMessage keys = aggregation.Begin(DeviceSessions.Round(_plan, _work, begin, digest, _options.Enrolled));
             // The noise is drawn and charged before the first message of the attempt leaves.
             Released<ModelUpdate> update = Update(model, offer.Attempt);
             if (await ExchangeAsync(channel, round, offer, keys, cancellationToken).ConfigureAwait(false) is not { } roster
@@ -197,7 +198,7 @@ public sealed class DeviceClient : IDisposable
                 return;
             Released<MaskedVector> masked = aggregation.Upload(delivery, update);
             // Kept before the first byte leaves: from here on a restart sends these bytes again, and never masks or noises anew.
-            _memory.Upload = new DeviceUpload(begin, number, masked.Payload.Values, masked.Protection == Protection.Noise) { Aggregation = aggregation.Save() };
+            _memory.Upload = new DeviceUpload(begin, digest, number, masked.Payload.Values, masked.Protection == Protection.Noise) { Aggregation = aggregation.Save() };
             _memory.Keep();
             _answering?.Dispose();
             (_answering, aggregation) = (aggregation, null);
@@ -219,7 +220,7 @@ public sealed class DeviceClient : IDisposable
         await channel.SendAsync(round, (back with { Kind = has ? DeviceInvitationKind.AcceptAndReturn : DeviceInvitationKind.Decline }).Message(), cancellationToken).ConfigureAwait(false);
         if (!has)
             return;
-        AggregationRound terms = DeviceSessions.Round(_plan, _work, _memory.Upload!.Begin, _options.Enrolled);
+        AggregationRound terms = DeviceSessions.Round(_plan, _work, _memory.Upload!.Begin, _memory.Upload.Model, _options.Enrolled);
         _answering?.Return();
         if (_answering is null && !_memory.Upload.Aggregation.IsEmpty)
             _answering = SecureAggregationClient.Restore(_memory.Upload.Client, _options.Key, terms,

@@ -281,7 +281,7 @@ public sealed class DeviceServer : IDisposable
     private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)
     {
         int count = participants.Count;
-        var server = new SecureAggregationServer(DeviceSessions.Round(_plan, _work, offer with { Kind = DeviceInvitationKind.Begin, Clients = count }, _options.Enrolled));
+        var server = new SecureAggregationServer(DeviceSessions.Round(_plan, _work, offer with { Kind = DeviceInvitationKind.Begin, Clients = count }, DeviceSessions.DigestOf(model.Payload.Values.Span), _options.Enrolled));
         List<(Member Member, AggregationMessage Message)> answers = await AskAsync(participants, async (member, stop) =>
         {
             await BeginAsync(member, offer, count, model, stop).ConfigureAwait(false);

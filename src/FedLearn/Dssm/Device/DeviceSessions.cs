@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using FedLearn.Aggregation;
 using FedLearn.Coordination;
@@ -46,8 +47,11 @@ public static class DeviceSessions
 
     private static Dictionary<string, ReadOnlyMemory<byte>> Sections(byte[] digest) => new() { ["device"] = digest };
 
+    /// <summary>SHA-256 of a model as it leaves: its numbers one after the other, little-endian.</summary>
+    internal static byte[] DigestOf(ReadOnlySpan<double> model) => SHA256.HashData(MemoryMarshal.AsBytes(model));
+
     /// <summary>Terms of secure aggregation for one attempt, the same at every client and the server.</summary>
-    internal static AggregationRound Round(DevicePlan plan, DeviceWork work, DeviceInvitation begin, IReadOnlyList<DeviceEnrolment> enrolled)
+    internal static AggregationRound Round(DevicePlan plan, DeviceWork work, DeviceInvitation begin, ReadOnlyMemory<byte> modelDigest, IReadOnlyList<DeviceEnrolment> enrolled)
     {
         List<AggregationTensor> tensors = [.. work.FederatedBlocks.Select(block => new AggregationTensor(block.Name, block.Length))];
         if (!plan.IsPrivate)
@@ -58,6 +62,7 @@ public static class DeviceSessions
             Round = begin.Round,
             Attempt = begin.Attempt,
             ModelVersion = begin.Version,
+            ModelDigest = modelDigest,
             Tensors = tensors,
             Step = work.Calibration?.Step ?? DevicePlan.FixedPoint,
             Clients = begin.Clients,

@@ -116,7 +116,7 @@ public sealed class DeviceSimulation : IDisposable
     {
         EnrolmentKey[] keys = _plan.Job.Privacy.Server == ServerTrust.Active ? [.. clients.Select(_ => EnrolmentKey.Create())] : [];
         DeviceEnrolment[] enrolled = [.. keys.Select((key, i) => new DeviceEnrolment(_devices[clients[i]].Device, clients[i], key.PublicKey))];
-        AggregationRound round = DeviceSessions.Round(_plan, _work, begin, enrolled);
+        AggregationRound round = DeviceSessions.Round(_plan, _work, begin, DeviceSessions.DigestOf(_state.Parameters), enrolled);
         SecureAggregationClient[] parties = [.. clients.Select((client, i) => new SecureAggregationClient(client, keys.Length > 0 ? keys[i] : null))];
         try
         {

@@ -75,10 +75,11 @@ internal sealed class DeviceMemory
 
 /// <summary>An upload that may have left, with what is needed to answer for it.</summary>
 /// <param name="Begin">The invitation with which the attempt began.</param>
+/// <param name="Model">Digest of the model that it was made from.</param>
 /// <param name="Client">Number of the device in the attempt.</param>
 /// <param name="Masked">The masked vector, which is sent again as it is.</param>
 /// <param name="Noised">Whether it is one with noise.</param>
-internal sealed record DeviceUpload(DeviceInvitation Begin, int Client, ReadOnlyMemory<byte> Masked, bool Noised) : IMaskedOutbox
+internal sealed record DeviceUpload(DeviceInvitation Begin, ReadOnlyMemory<byte> Model, int Client, ReadOnlyMemory<byte> Masked, bool Noised) : IMaskedOutbox
 {
     /// <summary>State of the secure aggregation after the upload, or after the consent; empty once the answer is made.</summary>
     public ReadOnlyMemory<byte> Aggregation { get; set; }
@@ -97,11 +98,12 @@ internal sealed record DeviceUpload(DeviceInvitation Begin, int Client, ReadOnly
 
     public void Keep(int index, ReadOnlySpan<byte> message) => throw new NotSupportedException("An upload is kept with its attempt.");
 
-    public void Save(StateWriter state) => state.Add("upload", Begin.Message().Payload.Bytes.Span).Add("client", (long)Client).Add("masked", Masked.Span).Add("noised", Noised ? 1 : 0)
+    public void Save(StateWriter state) => state.Add("upload", Begin.Message().Payload.Bytes.Span).Add("model", Model.Span).Add("client", (long)Client).Add("masked", Masked.Span).Add("noised", Noised ? 1 : 0)
         .Add("aggregation", Aggregation.Span).Add("request", Request.Span).Add("answer", Answer.Span);
 
     public static DeviceUpload Load(StateReader state) =>
-        new(DeviceInvitation.Read(new AggregationMessage(AggregationStep.Invitation, state.Bytes("upload")), "store", 0) ?? throw state.Damaged(), state.Integer32("client"),
+        new(DeviceInvitation.Read(new AggregationMessage(AggregationStep.Invitation, state.Bytes("upload")), "store", 0) ?? throw state.Damaged(),
+            state.Has("model") ? state.Bytes("model") : default, state.Integer32("client"),
             state.Bytes("masked"), state.Integer("noised") != 0)
         {
             Aggregation = state.Bytes("aggregation"),

@@ -76,7 +76,7 @@ internal sealed class DeviceWork : IDisposable
     /// rows by whether it did, without noise.</summary>
     /// <param name="data">The device's data.</param>
     /// <param name="model">Federated blocks as the server sent them.</param>
-    /// <param name="own">User models that stay at the device, all views together, changed in place; empty unless only the item model is federated.</param>
+    /// <param name="own">User models that stay at the device, all views together, changed in place; empty unless only the item model is federated. In private modes one that would be no number stays as it was.</param>
     /// <param name="attempt">Attempt, for the negatives.</param>
     /// <param name="update">Receives the federated blocks.</param>
     /// <returns>Loss summed over samples, before the first step.</returns>
@@ -203,6 +203,9 @@ internal sealed class DeviceWork : IDisposable
         double loss = 0;
         for (int step = 0; step < steps && data.Samples > 0; step++)
         {
+            // Towers take numbers only. Whoever picked a model at which a step gives none would see whether this device gave up.
+            if (_plan.IsPrivate && !TensorPrimitives.IsFiniteAll<double>(_local))
+                break;
             double now = Gradient(data, _local, attempt, step, first, count, _gradient);
             if (step == 0)
                 loss = now;
@@ -216,7 +219,8 @@ internal sealed class DeviceWork : IDisposable
         }
 
         for (int v = first + 1; v <= first + count && own.Length > 0; v++)
-            Block(_local, v).CopyTo(own[(_offsets[v] - _offsets[1])..]);
+            if (!_plan.IsPrivate || TensorPrimitives.IsFiniteAll(Block(_local, v)))
+                Block(_local, v).CopyTo(own[(_offsets[v] - _offsets[1])..]);
         return loss;
     }
 

@@ -77,6 +77,17 @@ public sealed class TowerRows
     /// <summary>One for each field of the inputs. Must not be changed.</summary>
     public IReadOnlyList<BagRows> Bags { get; }
 
+    /// <summary>These rows with no number larger than a bound: a larger one counts as the bound. Themselves where there is none.</summary>
+    internal TowerRows Within(double bound)
+    {
+        double[] dense = Within(Dense, bound);
+        BagRows[] bags = [.. Bags.Select(bag => bag.Weights is { } weights && Within(weights, bound) is var within && within != weights ? bag with { Weights = within } : bag)];
+        return dense == Dense && bags.SequenceEqual(Bags) ? this : new TowerRows(Inputs, Rows, dense, bags);
+    }
+
+    private static double[] Within(double[] numbers, double bound) =>
+        numbers.Length == 0 || Math.Abs(TensorPrimitives.MaxMagnitude<double>(numbers)) <= bound ? numbers : Array.ConvertAll(numbers, number => Math.Clamp(number, -bound, bound));
+
     private static void Check(BagRows bag, int rows, int buckets)
     {
         if (bag.Offsets.Length != rows + 1 || bag.Offsets[0] != 0 || bag.Offsets[^1] != bag.Ids.Length || (bag.Weights is { } w && w.Length != bag.Ids.Length))

@@ -74,7 +74,7 @@ internal sealed class ActiveSamples
     /// <param name="sets">The samples of the session.</param>
     public ActiveSamples(DssmJob job, DssmPartyInput input, IReadOnlyList<SampleSet> sets)
     {
-        (Party, Items, OwnTable, Sets) = (input.Party, input.Items!, input.View, sets);
+        (Party, Items, OwnTable, Sets) = (input.Party, input.Items!, input.View is { } view ? DssmRun.Own(job, view) : null, sets);
         (_evaluator, _evaluation) = (new DssmEvaluator(input.Interactions!, Items), input.Evaluation with { Seed = job.Training.Seed });
         OwnRows = OwnTable is null ? [] : RowsOf(OwnTable, input.Interactions!, sets);
         bool[] trainable = [.. Enumerable.Repeat(true, Items.Ids.Count)];

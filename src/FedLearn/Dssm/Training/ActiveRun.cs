@@ -345,7 +345,14 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
         {
             double[] own = GC.AllocateUninitializedArray<double>(count * _width);
             for (int i = 0; i < count; i++)
-                TensorPrimitives.Multiply(_gradients.Views[first + p].AsSpan(i * _width, _width), factors[i], own.AsSpan(i * _width, _width));
+            {
+                Span<double> row = own.AsSpan(i * _width, _width);
+                if (factors[i] == 0)
+                    row.Clear(); // as ClippedRows does: 0 times what is no number is none
+                else
+                    TensorPrimitives.Multiply(_gradients.Views[first + p].AsSpan(i * _width, _width), factors[i], row);
+            }
+
             await clock.WaitAsync(peers[p].Channel.SendAsync(round, Release(own), cancellationToken)).ConfigureAwait(false);
         }
     }

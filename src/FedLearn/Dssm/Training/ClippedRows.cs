@@ -9,7 +9,7 @@ internal sealed class ClippedRows
     private double[] _norms = [], _factors = [];
     private int _count;
 
-    /// <summary>Clips rows in place.</summary>
+    /// <summary>Clips rows in place. One that is no number, or whose squares overflow, becomes 0, which is within every bound: a mechanism releases no NaN, and a party that gave up there would tell of the row.</summary>
     /// <param name="rows">The rows, one after the other.</param>
     /// <param name="width">Length of a row.</param>
     /// <param name="bound">The bound.</param>
@@ -21,7 +21,9 @@ internal sealed class ClippedRows
             norms[i] = TensorPrimitives.SumOfSquares<double>(rows.Slice(i * width, width));
         RowClip.Factors(norms, bound, factors);
         for (int i = 0; i < _count; i++)
-            if (factors[i] != 1)
+            if (factors[i] == 0)
+                rows.Slice(i * width, width).Clear();
+            else if (factors[i] != 1)
                 TensorPrimitives.Multiply(rows.Slice(i * width, width), factors[i], rows.Slice(i * width, width));
     }
 

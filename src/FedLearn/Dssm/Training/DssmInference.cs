@@ -128,11 +128,12 @@ public sealed class DssmInference
     private async Task<DssmInferenceResult> ViewAsync(SessionAgreement agreement, IPartyChannel channel, TowerThread thread, CancellationToken cancellationToken)
     {
         string[] sets = _purpose == DssmPurpose.Recommend ? [SampleSet.Recommendation] : [SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
-        ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), _input.View!, sets, cancellationToken).ConfigureAwait(false);
+        ViewTable view = DssmRun.Own(_job, _input.View!);
+        ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), view, sets, cancellationToken).ConfigureAwait(false);
         using ITower tower = await thread.RunAsync(() => Restored(_input.ViewTower, _model.View)).ConfigureAwait(false);
-        if (tower.Inputs != _input.View!.Rows.Inputs)
+        if (tower.Inputs != view.Rows.Inputs)
             throw OtherShapes();
-        var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, _input.View!, samples, channel, PartyNoise.None);
+        var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, view, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
         await CompleteAsync([channel], cancellationToken).ConfigureAwait(false);

@@ -8,8 +8,8 @@ namespace FedLearn.Dssm;
 /// <summary>What every party of a session computes alike from the job alone: schedule, coins, weights, and how a tower steps.</summary>
 internal sealed class DssmRun(DssmJob job, TowerThread thread)
 {
-    /// <summary>Far beyond a clipped row with noise on it, and far below what float32 overflows at.</summary>
-    private const double LongestReceived = 1e12;
+    /// <summary>Far beyond a clipped row with noise on it and any feature that a tower can tell from another, and far below what float32 overflows at.</summary>
+    private const double Largest = 1e12;
 
     private double[] _rowNorms = [], _sum = [];
 
@@ -45,13 +45,22 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     /// private rows would end the session or not, and the peer would see which.</summary>
     /// <param name="values">The rows, one after the other. Their array is used where it is theirs alone.</param>
     /// <param name="width">Numbers of a row.</param>
-    public double[] Received(ReadOnlyMemory<double> values, int width)
+    public double[] Received(ReadOnlyMemory<double> values, int width) => Received(Job, values, width);
+
+    /// <inheritdoc cref="Received(ReadOnlyMemory{double}, int)" />
+    public static double[] Received(DssmJob job, ReadOnlyMemory<double> values, int width)
     {
         double[] rows = MemoryMarshal.TryGetArray(values, out ArraySegment<double> array) && array.Offset == 0 && array.Count == array.Array!.Length ? array.Array : values.ToArray();
-        if (Job.Privacy.IsPrivate)
-            RowClip.Rows(rows, width, LongestReceived * Math.Max(1, Job.Privacy.Clip));
+        if (job.Privacy.IsPrivate)
+            RowClip.Rows(rows, width, Largest * Math.Max(1, job.Privacy.Clip));
         return rows;
     }
+
+    /// <summary>A party's own view, as its tower reads it. In a private job no number of it is larger than a public bound, for the same reason: a row whose vector overflows would end the session, and tell by that
+    /// which row it is. A map of each row by itself changes no claim.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="view">The view.</param>
+    public static ViewTable Own(DssmJob job, ViewTable view) => job.Privacy.IsPrivate ? view.Within(Largest) : view;
 
     /// <summary>Whether all views get the same gradient, of the fused vector, and weigh it themselves.</summary>
     public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || Job.Privacy.Noise.HasFlag(DssmNoise.Gradients));

@@ -212,7 +212,7 @@ public sealed class DssmTrainer
     private async Task<DssmPartyResult> TrainViewAsync(SessionAgreement agreement, DssmKeptRun kept, DssmAccount account, IPartyChannel channel, TowerThread thread,
         IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
-        ViewTable view = _input.View!;
+        ViewTable view = DssmRun.Own(_job, _input.View!);
         string[] sets = [SampleSet.Training, SampleSet.Validation, SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
         ViewSamples samples = kept.Began is { } began ? ViewSamples.Load(began, sets.Length)
             : await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), view, sets, cancellationToken).ConfigureAwait(false);
@@ -357,7 +357,7 @@ public sealed class DssmTrainer
         {
             Embeddings vectors = await peer.Channel.ReceiveAsync<Embeddings>(0, count * width, cancellationToken).ConfigureAwait(false);
             int from = values.Count / width;
-            values.AddRange(vectors.Values.Span);
+            values.AddRange(DssmRun.Received(_job, vectors.Values, width));
             return from;
         }
 

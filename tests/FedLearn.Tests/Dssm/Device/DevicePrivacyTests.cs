@@ -107,6 +107,29 @@ public class DevicePrivacyTests
         }
     }
 
+    /// <summary>As above where a device takes several steps, or keeps user models: what a step made of them goes into the tower again.</summary>
+    [Theory]
+    [InlineData(DeviceAlgorithm.FedAvg, DeviceAggregation.ItemAndUser, false)]
+    [InlineData(DeviceAlgorithm.FedAvg, DeviceAggregation.ItemOnly, false)]
+    [InlineData(DeviceAlgorithm.FedSgd, DeviceAggregation.ItemOnly, false)]
+    [InlineData(DeviceAlgorithm.FedSgd, DeviceAggregation.ItemOnly, true)]
+    public void Update_StepsFromAModelThatOverflows_GiveNumbersAndLeaveOwnModelsUsable(DeviceAlgorithm algorithm, DeviceAggregation aggregate, bool perView)
+    {
+        DeviceJob job = DeviceScene.Private(8);
+        job = job with { Training = job.Training with { Algorithm = algorithm, Aggregate = aggregate, LocalSteps = 3 }, Privacy = job.Privacy with { ClipPerView = perView } };
+        using DeviceWork work = DeviceScene.Work(job);
+        double[] hostile = [.. Enumerable.Range(0, work.FederatedLength).Select(i => i % 3 == 0 ? -1.7e308 : 1.7e308)];
+        foreach (DeviceData data in DeviceScene.Devices(8))
+        {
+            double[] own = work.Start[work.FederatedLength..].ToArray(), update = new double[work.FederatedLength];
+            work.Update(data, hostile, own, 0, update);
+            Assert.All(update, number => Assert.True(double.IsFinite(number)));
+            Assert.All(own, number => Assert.True(double.IsFinite(number)));
+            work.Update(data, work.Start[..work.FederatedLength], own, 1, update);
+            Assert.Equal(data.Samples > 0, DeviceScene.Norm(update) > 0);
+        }
+    }
+
     [Fact]
     public void Release_AfterARestart_GoesOnAfterWhatWasKept()
     {

@@ -107,7 +107,7 @@ public class DeviceReturnTests
         {
             LastAttempt = 4,
             Participations = 2,
-            Upload = new DeviceUpload(new DeviceInvitation(DeviceInvitationKind.Begin, 4, 1, 1, 5, 0), 0, new byte[] { 1, 2, 3, 4, 5, 6, 7, 8 }, true) { Aggregation = new byte[] { 7 } },
+            Upload = new DeviceUpload(new DeviceInvitation(DeviceInvitationKind.Begin, 4, 1, 1, 5, 0), default, 0, new byte[] { 1, 2, 3, 4, 5, 6, 7, 8 }, true) { Aggregation = new byte[] { 7 } },
         };
         memory.Keep();
         var again = new DeviceMemory(plan, "device 0", store);

@@ -385,6 +385,46 @@ public class DeviceSessionTests
             key.Dispose();
     }
 
+    /// <summary>At a model of zeros every update is 0: the sum over a device with the model and others with zeros would be that device's update.</summary>
+    [Theory]
+    [InlineData(ServerTrust.Active)]
+    [InlineData(ServerTrust.HonestButCurious)]
+    public async Task Run_OneDeviceHasAnotherModel_OpensNoSum(ServerTrust server)
+    {
+        EnrolmentKey[] keys = [.. Enumerable.Range(0, 5).Select(_ => EnrolmentKey.Create())];
+        DeviceJob job = Masked() with { Training = new() { Rounds = 1, Participation = 1, Seed = 3, AttemptsPerRound = 1 }, Privacy = new() { Threshold = 4, Server = server } };
+        Ran ran = await RunAsync(job, (i, channel) => i == 2 ? channel : new Misled(channel), keys);
+        Assert.Equal(DeviceErrors.RoundFailed, Assert.IsType<PeerException>(ran.Failure).Id);
+        foreach (EnrolmentKey key in keys)
+            key.Dispose();
+    }
+
+    /// <summary>A channel to a server that sends a model of zeros.</summary>
+    private sealed class Misled(IPartyChannel inner) : IPartyChannel
+    {
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => inner.SendAsync(round, message, cancellationToken);
+
+        public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
+        {
+            T received = await inner.ReceiveAsync<T>(round, length, cancellationToken);
+            return received is ModelParameters model ? (T)(Payload)new ModelParameters(new double[model.Length]) : received;
+        }
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
     [Fact]
     public void Client_ActiveServerWithoutEnrolment_IsRefused()
     {
@@ -489,7 +529,7 @@ public class DeviceSessionTests
         DeviceJob job = Masked();
         var store = new MemoryStore();
         var upload = new DeviceInvitation(DeviceInvitationKind.Begin, 4, 1, 1, 5, 0);
-        new DeviceMemory(new DevicePlan(job), "device 0", store) { LastAttempt = 4, Participations = 1, Upload = new DeviceUpload(upload, 0, new byte[8], true) { Aggregation = new byte[] { 7 } } }.Keep();
+        new DeviceMemory(new DevicePlan(job), "device 0", store) { LastAttempt = 4, Participations = 1, Upload = new DeviceUpload(upload, default, 0, new byte[8], true) { Aggregation = new byte[] { 7 } } }.Keep();
         (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(job, store);
         var offer = new DeviceInvitation(DeviceInvitationKind.Offer, 5, 1, 1);
         Assert.Equal(DeviceInvitationKind.AcceptAndReturn, await AnswerAsync(server, 0, offer));
@@ -520,7 +560,7 @@ public class DeviceSessionTests
         {
             LastAttempt = 4,
             Participations = 1,
-            Upload = new DeviceUpload(begin, 0, new byte[sizeof(long) * work.UploadLength], false)
+            Upload = new DeviceUpload(begin, default, 0, new byte[sizeof(long) * work.UploadLength], false)
             {
                 Request = SHA256.HashData([(byte)AggregationStep.Unmask, .. request]),
                 Answer = answer,

@@ -6,11 +6,12 @@ import numpy as np
 def arguments(parser):
     parser.add_argument("--optimizer", choices=("sgd", *FITS), default="sgd")
     parser.add_argument("--l1", type=float, default=0.0)
+    parser.add_argument("--inference", action="store_true", help="evaluation.inference")
 
 
 def accelerated(args, exchange, x):
     pb, number, weights, point, kind = exchange.pb, 0, np.zeros(x.shape[1]), np.zeros(x.shape[1]), 1
-    while kind == 1:
+    while kind == 1 and number < args.epochs:
         gradient = x.T @ exchange.receive_vector(number, "residuals") / len(x) + args.l2 * point
         size, kind = exchange.receive_scalars(number, pb.STEP)
         while kind == 0:
@@ -44,4 +45,35 @@ def lbfgs(args, exchange, x):
         before, weights, number = (weights, gradient), weights + size * direction, number + 1
 
 
-FITS = {"accelerated": accelerated, "lbfgs": lbfgs}
+def irls(args, exchange, x):
+    exchange.mixing = send_mixed(args, exchange, x, 0)
+    weights = exchange.mixing @ exchange.receive_scalars(0, exchange.pb.DIRECTION)
+    return weights, int(exchange.receive_scalars(0, exchange.pb.STEP)[0])
+
+
+def send_mixed(args, exchange, x, number):
+    """Sends X T, and returns T: a rotation where there is a penalty, else a whitening and a rotation. (Its numbers have a fixed seed here, and hide nothing.)"""
+    (n, d), pb = x.shape, exchange.pb
+    exchange.send_scalars(number, pb.INNER_PRODUCTS, [d])
+    assert list(exchange.receive_scalars(number, pb.STEP)) == [0], "too many columns"
+    _, lengths, basis = np.linalg.svd(x, full_matrices=False)
+    count = min(d, n) if args.l2 > 0 else np.sum(lengths > 1e-9 * lengths[0])
+    basis = basis[:count].T if args.l2 > 0 else basis[:count].T / lengths[:count] * np.sqrt(n)
+    mixing = basis @ np.linalg.qr(np.random.default_rng(7).normal(size=(count, count)))[0]
+    exchange.send_scalars(number, pb.INNER_PRODUCTS, [count])
+    for column in mixing.T:
+        exchange.send_vector(number, x @ column)
+    return mixing
+
+
+def standard_errors(args, exchange, x, number):
+    if not args.inference:
+        return []
+    mixing = exchange.mixing if args.optimizer == "irls" else send_mixed(args, exchange, x, number)
+    answer = exchange.receive_scalars(number, exchange.pb.DIRECTION)
+    assert len(answer) > 1, f"no standard errors, for reason {answer}"
+    covariance = answer[2:].reshape(mixing.shape[1], -1)
+    return np.sqrt(np.diag(mixing @ covariance @ mixing.T))
+
+
+FITS = {"accelerated": accelerated, "irls": irls, "lbfgs": lbfgs}

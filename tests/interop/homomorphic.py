@@ -79,7 +79,7 @@ def train(args, pb, stub, identity, ids, features, columns):
         exchange.send_vector(number, x_test @ weights)
     exchange.complete()
     arbiter.complete()
-    return weights
+    return {"weights": weights}
 
 
 def gradient(pb, exchange, arbiter, key, number, batch, shares):

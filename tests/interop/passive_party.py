@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A passive party that shares no code with FedLearn. It follows docs/protocol.md and needs protos/ alone; private modes, other optimisers and mutual TLS are
-in modules beside it. Prints its weights as JSON. Debian: python3-grpcio python3-numpy protobuf-compiler protobuf-compiler-grpc."""
+in modules beside it. Prints its weights, and their standard errors, as JSON. Debian: python3-grpcio python3-numpy protobuf-compiler protobuf-compiler-grpc."""
 import argparse
 import csv
 import hashlib
@@ -91,13 +91,12 @@ def main(train, *modules):
     args = parser.parse_args()
     identity = mutual_tls.Identity(args)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, identity.connect(args.address) as channel:
             pb, services = stubs(folder)
-            with identity.connect(args.address) as channel:
-                weights = train(args, pb, services.FederationStub(channel), identity, *table(args.data))
+            found = train(args, pb, services.FederationStub(channel), identity, *table(args.data))
     except grpc.RpcError as error:
         sys.exit(f"{error.code()}: {error.details()}")
-    print(json.dumps({"party": args.party, "weights": list(weights)}))
+    print(json.dumps({name: list(values) for name, values in found.items()}))
 
 
 def join(args, pb, stub, identity, columns, terms):
@@ -128,8 +127,9 @@ def train(args, pb, stub, identity, ids, features, columns):
     for rows in (x, x_test) if args.mode == "none" else (x_test,):  # what privacy.evaluation "disclosed" says, in private modes
         if len(rows):
             exchange.send_vector(number, rows @ weights)
+    errors = full_batch.standard_errors(args, exchange, x, number)
     exchange.complete()
-    return weights
+    return {"weights": weights, "errors": errors}
 
 
 def sgd(args, exchange, x):

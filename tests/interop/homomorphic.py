@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A passive party of the mode he with Paillier that shares no code with FedLearn: what "Homomorphic encryption" of docs/protocol.md adds to passive_party.py.
 The arithmetic is Python's integers alone. Prints its weights as JSON."""
+import hashlib
 import math
 import secrets
 import struct
@@ -56,8 +57,9 @@ def integers(values, bits):
 
 
 def train(args, pb, stub, identity, ids, features, columns):
-    exchange = passive_party.join(args, pb, stub, identity, columns, args.terms)
-    arbiter = passive_party.join(args, pb, type(stub)(identity.connect(args.arbiter)), identity, columns, args.arbiter_terms)
+    schema = hashlib.sha256(repr(columns).encode()).digest()
+    exchange = passive_party.join(args, pb, stub, identity, args.terms, schema)
+    arbiter = passive_party.join(args, pb, type(stub)(identity.connect(args.arbiter)), identity, args.arbiter_terms, schema)
     train_rows, test_rows, agreement = passive_party.align(args, exchange, ids)
     mean, deviation = features[train_rows].mean(axis=0), features[train_rows].std(axis=0)
     x, x_test = ((features[rows] - mean) / deviation for rows in (train_rows, test_rows))

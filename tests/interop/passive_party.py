@@ -43,9 +43,9 @@ def table(path):
 class Exchange:
     """The two directions of the Exchange call, one message at a time."""
 
-    def __init__(self, pb, stub, session, party, bound=None):
-        self.pb, self.outgoing = pb, queue.Queue()
-        metadata = (("fedlearn-session", session), ("fedlearn-party", party)) + ((("fedlearn-binding", bound),) if bound else ())
+    def __init__(self, pb, stub, reply, party, bound=None):
+        self.pb, self.reply, self.outgoing = pb, reply, queue.Queue()
+        metadata = (("fedlearn-session", reply.session_id), ("fedlearn-party", party)) + ((("fedlearn-binding", bound),) if bound else ())
         self.incoming = stub.Exchange(iter(self.outgoing.get, None), metadata=metadata)
 
     def send(self, number, **body):
@@ -61,8 +61,8 @@ class Exchange:
     def receive(self, number, kind):
         message = next(m for m in self.incoming if m.WhichOneof("body") != "alignment" or kind == "alignment")  # else WAITING: it computes
         if message.WhichOneof("body") == "aborted":
-            sys.exit("the active party gave up with error " + message.aborted.error_id)
-        assert (message.WhichOneof("body"), message.round) == (kind, number), "the active party is out of step"
+            sys.exit("the other party gave up with error " + message.aborted.error_id)
+        assert (message.WhichOneof("body"), message.round) == (kind, number), "the other party is out of step"
         return getattr(message, kind)
 
     def receive_vector(self, number, kind):
@@ -71,7 +71,7 @@ class Exchange:
 
     def receive_scalars(self, number, kind):
         scalars = self.receive(number, "scalars")
-        assert scalars.kind == kind, "the active party is out of step"
+        assert scalars.kind == kind, "the other party is out of step"
         return np.frombuffer(scalars.data, dtype="<f8")
 
     def complete(self):
@@ -99,11 +99,11 @@ def main(train, *modules):
     print(json.dumps({name: list(values) for name, values in found.items()}))
 
 
-def join(args, pb, stub, identity, columns, terms):
+def join(args, pb, stub, identity, terms, fingerprint):
     reply = stub.Join(pb.JoinRequest(protocol_version=1, job_name=args.job, party=args.party, role=pb.ROLE_PASSIVE,
-                                     terms_digest=bytes.fromhex(terms), schema_fingerprint=hashlib.sha256(repr(columns).encode()).digest(),
+                                     terms_digest=bytes.fromhex(terms), schema_fingerprint=fingerprint,
                                      client_nonce=identity.nonce), timeout=60, wait_for_ready=identity.waits)
-    return Exchange(pb, stub, reply.session_id, args.party, identity.binding(reply))
+    return Exchange(pb, stub, reply, args.party, identity.binding(reply))
 
 
 def align(args, exchange, ids):
@@ -117,7 +117,7 @@ def align(args, exchange, ids):
 
 
 def train(args, pb, stub, identity, ids, features, columns):
-    exchange = join(args, pb, stub, identity, columns, args.terms)
+    exchange = join(args, pb, stub, identity, args.terms, hashlib.sha256(repr(columns).encode()).digest())
     train_rows, test_rows, agreement = align(args, exchange, ids)
     exchange.send_scalars(0, pb.AGREEMENT, agreement)
     exchange.receive(0, "scalars")  # all are ready

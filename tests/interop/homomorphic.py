@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A passive party of the mode he with Paillier that shares no code with FedLearn: what "Homomorphic encryption" of docs/protocol.md adds to passive_party.py.
+"""A passive party of the modes he and he+dp with Paillier that shares no code with FedLearn: what "Homomorphic encryption" of docs/protocol.md adds to passive_party.py.
 The arithmetic is Python's integers alone. Prints its weights as JSON."""
 import hashlib
 import math
@@ -7,13 +7,14 @@ import secrets
 import struct
 
 import numpy as np
-
 import passive_party
+import private_modes
 
 
 def arguments(parser):
     parser.add_argument("--arbiter", required=True, help="address of the arbiter")
     parser.add_argument("--arbiter-terms", required=True, help="digest of the job's terms for the purpose arbiter")
+    parser.add_argument("--dp", action="store_true", help="mode he+dp")
     parser.add_argument("--alpha", type=float, default=0.25, help="slope of the residual: a quarter for binomial, 1 for gaussian")
 
 
@@ -62,8 +63,8 @@ def train(args, pb, stub, identity, ids, features, columns):
     arbiter = passive_party.join(args, pb, type(stub)(identity.connect(args.arbiter)), identity, args.arbiter_terms, schema)
     train_rows, test_rows, agreement = passive_party.align(args, exchange, ids)
     mean, deviation = features[train_rows].mean(axis=0), features[train_rows].std(axis=0)
-    x, x_test = ((features[rows] - mean) / deviation for rows in (train_rows, test_rows))
-    largest = max(math.ceil(math.log2(np.abs(x).max())), 0)
+    x, x_test = (private_modes.bounded(args, (features[rows] - mean) / deviation) for rows in (train_rows, test_rows))
+    largest = 0 if args.dp else max(math.ceil(math.log2(np.abs(x).max())), 0)
     arbiter.send_scalars(0, pb.AGREEMENT, [len(x), args.batches, x.shape[1], 0, largest])
     key = PublicKey(arbiter.receive(0, "encryption_key"))
     arbiter.receive_scalars(0, pb.AGREEMENT)
@@ -75,10 +76,10 @@ def train(args, pb, stub, identity, ids, features, columns):
     for number in range(args.epochs * args.batches):
         batch = batches[number % args.batches]
         weights = weights * (1 - args.step_size * args.l2) - args.step_size * gradient(pb, exchange, arbiter, key, number, batch, args.alpha * (batch @ weights)) / len(batch)
-    number += 1
-    exchange.send_vector(number, x @ weights)
-    if len(test_rows):
-        exchange.send_vector(number, x_test @ weights)
+        weights *= min(1, args.weight_norm / max(np.linalg.norm(weights), 1e-300))
+    for rows in (x_test,) if args.dp else (x, x_test):
+        if len(rows):
+            exchange.send_vector(number + 1, rows @ weights)
     exchange.complete()
     arbiter.complete()
     return {"weights": weights}

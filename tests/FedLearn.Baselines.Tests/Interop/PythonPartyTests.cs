@@ -8,6 +8,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 using FedLearn.Tests.Shared;
 using FedLearn.Transport.Grpc;
 
@@ -16,12 +17,17 @@ namespace FedLearn.Baselines.Tests.Interop;
 /// <summary>Our active party and arbiter against a passive party in Python that shares no line with ours: tests/interop/homomorphic.py. Skipped where Debian's python3-grpcio is absent.</summary>
 public sealed class PythonPartyTests : IDisposable
 {
+    // Key, parties and Python share a machine with other tests.
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
+
     private readonly string _folder = Directory.CreateTempSubdirectory("fedlearn-he-interop-").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
-    [Fact]
-    public async Task PassiveParty_InPython_TrainsLikeOurs()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task PassiveParty_InPython_TrainsLikeOurs(bool noised)
     {
         PythonInterop.Require();
         // 3 batches do not divide the training rows.
@@ -32,11 +38,18 @@ public sealed class PythonPartyTests : IDisposable
             Split = new SplitRule.ByHash(5, [0, 2]),
             Preprocessing = new() { Scaling = Scaling.Standardize },
         };
+        if (noised)
+            job = job with
+            {
+                Training = job.Training with { WeightNorm = .5 },
+                Preprocessing = job.Preprocessing with { Rows = RowBound.Normalize, Constant = false },
+                Privacy = new() { Mode = PrivacyMode.HeDp, Budget = new(5, 1e-3), TestNoiseSeed = 3 },
+            };
         var scheme = new PaillierScheme();
         (GlmPartyResult[] expected, _) = await new EncryptedFederation(job, scheme).TrainAsync(inputs);
 
-        (GlmPartyResult active, ArbiterResult arbiter, double[] weights) = await TrainAsync(job, scheme, inputs);
-        // What is exact here and there is rounded to 2^-52 in columns and 2^-64 in shares: 6 steps stay far below this.
+        (GlmPartyResult active, ArbiterResult arbiter, double[] weights) = await TrainAsync(job, scheme, inputs, noised ? ["--dp", "--normalize", "--weight-norm", "0.5"] : []);
+        // Columns are rounded to 2^-52 and shares to 2^-64 here and there: 6 steps stay far below this. The arbiter's noise is the same in both.
         Assert.Equal(expected[1].Model.Weights.Count, weights.Length);
         Assert.All(weights.Zip(expected[1].Model.Weights), pair => Assert.Equal(pair.Second, pair.First, tolerance: 1e-12));
         Assert.All(active.Model.Weights.Zip(expected[0].Model.Weights), pair => Assert.Equal(pair.Second, pair.First, tolerance: 1e-12));
@@ -68,13 +81,13 @@ public sealed class PythonPartyTests : IDisposable
         try
         {
             Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
-            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(EncryptedFederation.Patience, TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
             try
             {
-                GlmPartyResult active = await training.WaitAsync(EncryptedFederation.Patience, TestContext.Current.CancellationToken);
+                GlmPartyResult active = await training.WaitAsync(Patience, TestContext.Current.CancellationToken);
                 Assert.True(process.ExitCode == 0, await error);
                 using JsonDocument document = JsonDocument.Parse(await output);
-                return (active, await serving.WaitAsync(EncryptedFederation.Patience, TestContext.Current.CancellationToken), [.. document.RootElement.GetProperty("weights").EnumerateArray().Select(w => w.GetDouble())]);
+                return (active, await serving.WaitAsync(Patience, TestContext.Current.CancellationToken), [.. document.RootElement.GetProperty("weights").EnumerateArray().Select(w => w.GetDouble())]);
             }
             catch (FedLearnException e)
             {

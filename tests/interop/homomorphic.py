@@ -27,8 +27,8 @@ class PublicKey:
         self.n, base = (int.from_bytes(part, "little") for part in (key[8:8 + bits // 8], key[8 + bits // 8:]))
         self.square, self.size = self.n * self.n, bits // 4
         # h_s to the power of a, 4 bits of a at a time: [digit][place].
-        self.digits, self.powers = bits // 8, []
-        for _ in range(self.digits):
+        self.powers = []
+        for _ in range(bits // 8):
             row = [1]
             for _ in range(16):
                 row.append(row[-1] * base % self.square)

@@ -4,11 +4,9 @@ using System.Text.Json;
 using FedLearn.Baselines.HomomorphicEncryption;
 using FedLearn.Baselines.HomomorphicEncryption.Paillier;
 using FedLearn.Baselines.Tests.Protocol;
-using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
-using FedLearn.Privacy;
 using FedLearn.Tests.Shared;
 using FedLearn.Transport.Grpc;
 

@@ -93,14 +93,12 @@ internal static class EnvelopeCodec
             Wire.Envelope.BodyOneofCase.MaskedProducts => Message(new MaskedProducts(envelope.MaskedProducts.Data.Memory, Length(envelope.MaskedProducts))),
             Wire.Envelope.BodyOneofCase.MaskedAnswers => Message(new MaskedAnswers(envelope.MaskedAnswers.Data.Memory, Length(envelope.MaskedAnswers))),
             Wire.Envelope.BodyOneofCase.EncryptionKey => Message(new EncryptionKey(envelope.EncryptionKey.Memory)),
-            Wire.Envelope.BodyOneofCase.Alignment => Message(Enum.IsDefined((AlignmentStep)envelope.Alignment.Step)
-                ? new AlignmentMessage((AlignmentStep)envelope.Alignment.Step, envelope.Alignment.Data.Memory)
-                : throw Malformed("an alignment message of an unknown step")),
+            Wire.Envelope.BodyOneofCase.Alignment => Message(Alignment(envelope)),
             Wire.Envelope.BodyOneofCase.BlindedIds => Message(envelope.BlindedIds.Length % BlindedIds.PointBytes == 0
                 ? new BlindedIds(envelope.BlindedIds.Memory)
                 : throw Malformed("blinded ids that are not 32 bytes each")),
             Wire.Envelope.BodyOneofCase.BlindedTags => Message(new BlindedTags(envelope.BlindedTags.Data.Memory, Length(envelope.BlindedTags))),
-            Wire.Envelope.BodyOneofCase.Completed => ChannelFrame.Completed,
+            Wire.Envelope.BodyOneofCase.Completed => envelope.Round == 0 ? ChannelFrame.Completed : throw Malformed("an end that is not of round 0"),
             Wire.Envelope.BodyOneofCase.Aborted => HeaderText.IsErrorId(envelope.Aborted.ErrorId)
                 ? ChannelFrame.Aborted(envelope.Aborted.ErrorId)
                 : throw Malformed("an error id of the wrong form"),
@@ -111,6 +109,11 @@ internal static class EnvelopeCodec
     }
 
     private static Wire.Sealed Sealed(SealedPayload payload) => new() { Data = UnsafeByteOperations.UnsafeWrap(payload.Bytes), Length = (uint)payload.Length };
+
+    // Waiting is passed over, in place of any message, so that only here is it looked at.
+    private static AlignmentMessage Alignment(Wire.Envelope envelope) => !Enum.IsDefined((AlignmentStep)envelope.Alignment.Step) ? throw Malformed("an alignment message of an unknown step")
+        : envelope.Alignment.Step == Wire.AlignmentStep.Waiting && (envelope.Round != 0 || envelope.Alignment.Data.Length > 0) ? throw Malformed("a sign that it computes with a round or content")
+        : new AlignmentMessage((AlignmentStep)envelope.Alignment.Step, envelope.Alignment.Data.Memory);
 
     private static int Length(Wire.Sealed message) => message.Length <= int.MaxValue ? (int)message.Length : throw Malformed("a sealed vector of an impossible length");
 

@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json;
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
@@ -17,6 +18,8 @@ namespace FedLearn.Conformance.Tests;
 /// <summary>The wire against grpcio, an implementation that shares nothing with ours. Skipped where Debian's python3-grpcio is absent.</summary>
 public sealed class InteropTests : IDisposable
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+
     private readonly string _folder = Directory.CreateTempSubdirectory("fedlearn-interop").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
@@ -63,6 +66,202 @@ public sealed class InteropTests : IDisposable
         Assert.Equal(expected[0].TestRows, result.TestRows);
         Assert.Equal(splitMod > 0, result.TestRows > 0);
         Assert.Contains(weights, w => Math.Abs(w) > 0.01);
+    }
+
+    [Theory]
+    [InlineData("lbfgs", 0.01, 0, 30, false)]
+    [InlineData("lbfgs", 0, 0, 60, true)]
+    [InlineData("lbfgs", 0.01, 0, 3, false)] // ends at the limit
+    [InlineData("accelerated", 0.01, 0.02, 200, false)]
+    [InlineData("accelerated", 0.01, 0, 4, false)]
+    [InlineData("irls", 0.01, 0, 30, true)]
+    [InlineData("irls", 0, 0, 30, true)]
+    [InlineData("irls", 0, 0, 2, false)]
+    public async Task PassiveParty_InPython_FitsFullBatchesLikeOurs(string optimizer, double l2, double l1, int epochs, bool inference)
+    {
+        PythonInterop.Require();
+        (Table bank, Table telco, string telcoFile) = MakeTables();
+        GlmJob job = Job(1, new SplitRule.ByHash(5, [0, 2])) with
+        {
+            Model = new() { Family = GlmFamilies.Binomial, L2 = l2, L1 = l1 },
+            Training = new GlmTrainingOptions { Epochs = epochs, Seed = -42, Optimizer = Enum.Parse<GlmOptimizer>(optimizer, ignoreCase: true) },
+            Inference = inference,
+        };
+        string Number(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+        GlmPartyInput active = new() { Party = "bank", Table = bank }, passive = new() { Party = "telco", Table = telco };
+        IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, passive]);
+        var party = new GlmTrainer(job, active);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), party.Terms);
+        Task<GlmPartyResult> training = TrainAsync(party, host);
+        string printed = await RunAsync("passive_party.py", ["--address", host.Address.Authority, "--job", job.Name, "--party", "telco", "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span),
+            "--data", telcoFile, "--seed", "-42", "--epochs", $"{epochs}", "--l2", Number(l2), "--l1", Number(l1), "--split-mod", "5", "--split-test=0,2", "--optimizer", optimizer, .. inference ? ["--inference"] : Array.Empty<string>()]);
+        GlmPartyResult result = await training;
+
+        using JsonDocument document = JsonDocument.Parse(printed);
+        double[] Printed(string name) => [.. document.RootElement.GetProperty(name).EnumerateArray().Select(w => w.GetDouble())];
+        // The same steps on sums in another order, which a fit that converges forgets; irls mixes the columns otherwise than ours.
+        void Close(IEnumerable<double> wanted, IEnumerable<double> actual)
+        {
+            Assert.Equal(wanted.Count(), actual.Count());
+            Assert.All(wanted.Zip(actual), pair => Assert.Equal(pair.First, pair.Second, tolerance: 1e-9));
+        }
+
+        Close(expected[1].Model.Weights, Printed("weights"));
+        Close(expected[0].Model.Weights, result.Model.Weights);
+        Assert.Equal(expected[0].StopReason, result.StopReason);
+        Assert.Contains(result.Model.Weights, w => Math.Abs(w) > 0.01);
+        Assert.Equal(inference, result.Inference is not null);
+        Close(expected[1].Inference?.Coefficients.Select(c => c.StandardError) ?? [], Printed("errors"));
+        Close(expected[0].Inference?.Coefficients.Select(c => c.StandardError) ?? [], result.Inference?.Coefficients.Select(c => c.StandardError) ?? []);
+    }
+
+    [Theory]
+    [InlineData(7, 0)]
+    [InlineData(1, 5)]
+    public async Task ActiveParty_InPython_TrainsLikeOurs(int batches, int splitMod)
+    {
+        PythonInterop.Require();
+        (Table bank, Table telco, _) = MakeTables();
+        GlmJob job = Job(batches, splitMod == 0 ? SplitRule.None : new SplitRule.ByHash(splitMod, [0, 2]));
+        GlmPartyInput active = new() { Party = "bank", Table = bank }, passive = new() { Party = "telco", Table = telco };
+        IReadOnlyList<GlmPartyResult> expected = await LocalFederation.TrainAsync(job, [active, passive]);
+
+        var party = new GlmTrainer(job, passive);
+        using Process process = PythonInterop.Start("active_party.py", "--job", job.Name, "--party", "bank", "--peers", "telco", "--terms", Convert.ToHexStringLower(party.Terms.TermsDigest.Span),
+            "--data", Path.Combine(_folder, "bank.csv"), "--seed", "-42", "--epochs", "5", "--batches", $"{batches}", "--step-size", "0.5", "--l2", "0.01", "--split-mod", $"{splitMod}", "--split-test=0,2");
+        (GlmPartyResult result, JsonDocument printed) = await AgainstAsync(process, async address =>
+        {
+            await using GrpcSession session = await GrpcFederationClient.JoinAsync(address, party.JoinRequest);
+            return await party.TrainAsync(session.Agreement, session.Channels);
+        });
+        using (printed)
+        {
+            double[] weights = [.. printed.RootElement.GetProperty("weights").EnumerateArray().Select(w => w.GetDouble())];
+            Assert.Equal([.. expected[0].Model.Weights, .. expected[0].Model.Intercepts], weights, (wanted, actual) => Math.Abs(wanted - actual) < 1e-12);
+            Assert.Equal(expected[0].Train!.LogLoss!.Value, printed.RootElement.GetProperty("loss").GetDouble(), tolerance: 1e-12);
+        }
+
+        Assert.Equal(expected[1].Model.Weights, result.Model.Weights, (wanted, actual) => Math.Abs(wanted - actual) < 1e-12);
+        Assert.Equal(expected[1].TestRows, result.TestRows);
+        Assert.Equal(splitMod > 0, result.TestRows > 0);
+    }
+
+    [Fact]
+    public async Task ActiveParty_InPythonWithAnotherJob_IsNamedWithItsError()
+    {
+        PythonInterop.Require();
+        (_, Table telco, _) = MakeTables();
+        var party = new GlmTrainer(Job(1, SplitRule.None), new GlmPartyInput { Party = "telco", Table = telco });
+        using Process process = PythonInterop.Start("active_party.py", "--job", "interop", "--party", "bank", "--peers", "telco", "--terms", new string('0', 64), "--data", Path.Combine(_folder, "bank.csv"));
+        var error = await Assert.ThrowsAsync<PeerException>(() => AgainstAsync(process, async address =>
+        {
+            await using GrpcSession session = await GrpcFederationClient.JoinAsync(address, party.JoinRequest);
+            return session.Agreement;
+        }));
+        Assert.Equal(ProtocolErrors.DifferentJob, error.Id);
+        Assert.Contains("the job differs from the one here", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OnlinePrediction_PassivePartyInPython_AnswersLikeOurs()
+    {
+        PythonInterop.Require();
+        (Table bank, Table telco, string telcoFile) = MakeTables();
+        (GlmJob job, IReadOnlyList<GlmPartyResult> models) = await UnscaledAsync(bank, telco);
+        var active = new GlmScoringActive(job, new GlmPartyInput { Party = "bank", Table = bank }, models[0].Model, new GlmScoringOptions { Timeout = TimeSpan.FromMinutes(1) });
+        var connected = new TaskCompletionSource();
+        active.PartyConnected += _ => connected.TrySetResult();
+        SessionTerms terms = active.TermsFor("telco");
+        await using GrpcPairHost host = await GrpcPairHost.StartAsync(new GrpcHostOptions { Channel = new ChannelOptions { ReceiveTimeout = Timeout.InfiniteTimeSpan } },
+            [new GrpcPair(terms, active.JoinRequest)], (session, stop) => active.ServeAsync(session.Agreement, session.Channels[0], stop));
+        Task<string> answering = RunAsync("online_prediction.py", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco", "--terms", Convert.ToHexStringLower(terms.TermsDigest.Span),
+            "--training", $"{models[1].Model.TrainingId} {models[1].Model.JobDigest}", "--data", telcoFile, "--seed", "-42",
+            "--weights=" + string.Join(',', models[1].Model.Weights.Select(w => w.ToString("R", CultureInfo.InvariantCulture))));
+        await await Task.WhenAny(connected.Task, answering).WaitAsync(Patience, TestContext.Current.CancellationToken);
+
+        string[] common = [.. bank.Ids.Intersect(telco.Ids)], alone = [.. bank.Ids.Except(telco.Ids)];
+        Assert.Equal((40, 10), (common.Length, alone.Length));
+        IReadOnlyList<GlmScoreAnswer> one = await active.ScoreAsync([common[3]], TestContext.Current.CancellationToken), all = await active.ScoreAsync([.. common, .. alone], TestContext.Current.CancellationToken);
+        double Score(string id) => models[0].Model.Intercepts[0] + Dot(bank, id, models[0].Model.Weights) + Dot(telco, id, models[1].Model.Weights);
+        Assert.Equal(Score(common[3]), one.Single().Scores.Single(), tolerance: 1e-12);
+        Assert.All(all.Take(40), answer => Assert.Equal(Score(answer.Id), answer.Scores.Single(), tolerance: 1e-12));
+        Assert.All(all.Skip(40), answer => Assert.Equal(GlmScoreOutcome.NotCommon, answer.Outcome));
+        await active.StopAsync(Patience);
+        using JsonDocument printed = JsonDocument.Parse(await answering);
+        Assert.Equal(3, printed.RootElement.GetProperty("answered").GetInt32());
+    }
+
+    [Fact]
+    public async Task OnlinePrediction_PassivePartyInPythonOfAnotherTraining_IsRefused()
+    {
+        PythonInterop.Require();
+        (Table bank, Table telco, string telcoFile) = MakeTables();
+        (GlmJob job, IReadOnlyList<GlmPartyResult> models) = await UnscaledAsync(bank, telco);
+        var active = new GlmScoringActive(job, new GlmPartyInput { Party = "bank", Table = bank }, models[0].Model);
+        SessionTerms terms = active.TermsFor("telco");
+        await using GrpcPairHost host = await GrpcPairHost.StartAsync(new GrpcHostOptions(), [new GrpcPair(terms, active.JoinRequest)], (session, stop) => active.ServeAsync(session.Agreement, session.Channels[0], stop));
+        var ended = new TaskCompletionSource<Exception?>();
+        host.SessionEnded += (_, error) => ended.TrySetResult(error);
+        (int code, _, string said) = await RunRawAsync("online_prediction.py", "--address", host.Address.Authority, "--job", job.Name, "--party", "telco", "--terms", Convert.ToHexStringLower(terms.TermsDigest.Span),
+            "--training", $"another {models[1].Model.JobDigest}", "--data", telcoFile);
+        Assert.NotEqual(0, code);
+        Assert.Contains("parts of different trainings", said, StringComparison.Ordinal);
+        Assert.Equal(GlmErrors.OtherModel, Assert.IsAssignableFrom<FedLearnException>(await ended.Task.WaitAsync(Patience, TestContext.Current.CancellationToken)).Id);
+    }
+
+    [Fact]
+    public async Task OnlinePrediction_ActivePartyInPython_IsAnswered()
+    {
+        PythonInterop.Require();
+        (Table bank, Table telco, _) = MakeTables();
+        (GlmJob job, IReadOnlyList<GlmPartyResult> models) = await UnscaledAsync(bank, telco);
+        var passive = new GlmScoringPassive(job, new GlmPartyInput { Party = "telco", Table = telco }, models[1].Model);
+        string[] common = [.. bank.Ids.Intersect(telco.Ids)], alone = [.. bank.Ids.Except(telco.Ids)];
+        using Process process = PythonInterop.Start("online_prediction.py", "--job", job.Name, "--party", "bank", "--ask", "telco", "--terms", Convert.ToHexStringLower(passive.JoinRequest.TermsDigest.Span),
+            "--training", $"{models[1].Model.TrainingId} {models[1].Model.JobDigest}", "--seed", "-42", "--questions", common[0], string.Join(' ', common.Concat(alone)), string.Join(' ', alone));
+        (GlmScoringCounts counts, JsonDocument printed) = await AgainstAsync(process, async address =>
+        {
+            await using GrpcSession session = await GrpcFederationClient.JoinAsync(address, passive.JoinRequest);
+            await passive.RunAsync(session.Agreement, session.Channels[0]);
+            return passive.Counts;
+        });
+        using (printed)
+        {
+            Assert.All(common, id => Assert.Equal(Dot(telco, id, models[1].Model.Weights), printed.RootElement.GetProperty(id).GetDouble(), tolerance: 1e-12));
+            Assert.All(alone, id => Assert.Equal(JsonValueKind.Null, printed.RootElement.GetProperty(id).ValueKind));
+        }
+
+        Assert.Equal((4, 62, 21), (counts.Requests, counts.Ids, counts.Unknown)); // the first is about nobody
+    }
+
+    /// <summary>Two parts of a model on columns as they are, so that a score is a plain product.</summary>
+    private static async Task<(GlmJob Job, IReadOnlyList<GlmPartyResult> Models)> UnscaledAsync(Table bank, Table telco)
+    {
+        GlmJob job = Job(1, SplitRule.None) with { Preprocessing = new() { Scaling = Scaling.None } };
+        return (job, await LocalFederation.TrainAsync(job with { Training = job.Training with { StepSize = 0.01 } }, [new() { Party = "bank", Table = bank }, new() { Party = "telco", Table = telco }]));
+    }
+
+    private static double Dot(Table table, string id, IReadOnlyList<double> weights) => table.Values.Row(table.Ids.ToList().IndexOf(id)).ToArray().Zip(weights, (x, w) => x * w).Sum();
+
+    /// <summary>Runs our party against one in Python that serves; what both have in the end.</summary>
+    private static async Task<(T Ours, JsonDocument Printed)> AgainstAsync<T>(Process process, Func<Uri, Task<T>> ours)
+    {
+        try
+        {
+            Task<string> error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            string? port = await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(Patience, TestContext.Current.CancellationToken);
+            Assert.True(port is not null, port is null ? await error : "");
+            T result = await ours(new Uri($"http://127.0.0.1:{port}")).WaitAsync(Patience, TestContext.Current.CancellationToken);
+            string output = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.True(process.ExitCode == 0, await error);
+            return (result, JsonDocument.Parse(output));
+        }
+        finally
+        {
+            if (!process.HasExited)
+                process.Kill(entireProcessTree: true);
+        }
     }
 
     [Fact]

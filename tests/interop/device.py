@@ -107,7 +107,7 @@ class Session:
         terms = bytes.fromhex(self.args.terms)
         reply = self.stub.Join(self.pb.JoinRequest(protocol_version=1, job_name=self.args.job, party=self.args.party, role=self.pb.ROLE_PASSIVE, terms_digest=terms,
                                                    schema_fingerprint=hashlib.sha256(terms).digest()), timeout=60, wait_for_ready=True)
-        self.exchange, self.round = Exchange(self.pb, self.stub, reply.session_id, self.args.party), 0
+        self.exchange, self.round = Exchange(self.pb, self.stub, reply, self.args.party), 0
 
     def run(self):
         self.join()

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A passive party that shares no code with FedLearn, by docs/protocol.md and protos/ alone. What hdp-vfl, one-round and mutual TLS add is in two modules beside it.
-Debian: python3-grpcio python3-numpy protobuf-compiler protobuf-compiler-grpc. Prints its weights as JSON."""
+"""A passive party that shares no code with FedLearn, by docs/protocol.md and protos/ alone; private modes, other optimisers and mutual TLS are in modules beside it.
+Prints its weights, and their standard errors, as JSON. Debian: python3-grpcio python3-numpy protobuf-compiler protobuf-compiler-grpc."""
 import argparse
 import csv
 import hashlib
@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 import grpc
 import numpy as np
-
+import full_batch
 import mutual_tls
 import private_modes
+
 
 def stubs(folder):
     """Generates message classes and stubs from the protos, and imports them."""
@@ -43,10 +44,9 @@ def table(path):
 class Exchange:
     """The two directions of the Exchange call, one message at a time."""
 
-    def __init__(self, pb, stub, session, party, bound=None):
-        self.pb, self.outgoing = pb, queue.Queue()
-        header = "".join(character if " " <= character <= "~" and character != "%" else quote(character) for character in party)
-        metadata = (("fedlearn-session", session), ("fedlearn-party", header)) + ((("fedlearn-binding", bound),) if bound else ())
+    def __init__(self, pb, stub, reply, party, bound=None):
+        self.pb, self.reply, self.outgoing = pb, reply, queue.Queue()
+        metadata = (("fedlearn-session", reply.session_id), ("fedlearn-party", quote(party))) + ((("fedlearn-binding", bound),) if bound else ())
         self.incoming = stub.Exchange(iter(self.outgoing.get, None), metadata=metadata)
 
     def send(self, number, **body):
@@ -56,76 +56,79 @@ class Exchange:
         self.send(number, scores=self.pb.Vector(type=self.pb.FLOAT64, data=values.astype("<f8").tobytes()) if noise is None
                   else self.pb.Vector(type=self.pb.LATTICE, **private_modes.to_lattice(values, *noise)))
 
+    def send_scalars(self, number, kind, values):
+        self.send(number, scalars=self.pb.Scalars(kind=kind, data=np.array(values, dtype="<f8").tobytes()))
+
     def receive(self, number, kind):
         message = next(m for m in self.incoming if m.WhichOneof("body") != "alignment" or kind == "alignment")  # else WAITING: it computes
         if message.WhichOneof("body") == "aborted":
-            sys.exit("the active party gave up with error " + message.aborted.error_id)
-        assert (message.WhichOneof("body"), message.round) == (kind, number), "the active party is out of step"
+            sys.exit("the other party gave up with error " + message.aborted.error_id)
+        assert (message.WhichOneof("body"), message.round) == (kind, number), "the other party is out of step"
         return getattr(message, kind)
 
     def receive_vector(self, number, kind):
         vector = self.receive(number, kind)
         return private_modes.from_lattice(vector) if vector.type == self.pb.LATTICE else np.frombuffer(vector.data, dtype="<f8")
 
+    def receive_scalars(self, number, kind):
+        scalars = self.receive(number, "scalars")
+        assert scalars.kind == kind, "the other party is out of step"
+        return np.frombuffer(scalars.data, dtype="<f8")
+
     def complete(self):
         self.send(0, completed=self.pb.Completed())
         self.receive(0, "completed")
         self.outgoing.put(None)
-        for _ in self.incoming:
-            sys.exit("the active party sent a message after its last one")
+        assert next(self.incoming, None) is None, "the active party sent a message after its last one"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("address", "job", "party", "terms", "data"):
-        parser.add_argument("--" + name, required=True)
-    parser.add_argument("--mode", choices=("none", "hdp-vfl", "one-round"), default="none")
-    for name, default in (("seed", 0), ("epochs", 1), ("batches", 1), ("step-size", 0.1), ("l2", 0.0), ("split-mod", 0)):
-        parser.add_argument("--" + name, type=type(default), default=default)
+def main(train, *modules):
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    for name, default in (("address", ""), ("job", ""), ("party", ""), ("terms", ""), ("data", ""), ("seed", 0), ("epochs", 1), ("batches", 1), ("step-size", 0.1), ("l2", 0.0), ("split-mod", 0)):
+        parser.add_argument("--" + name, type=type(default), default=default, required=default == "")
     parser.add_argument("--split-test", type=lambda text: [int(item) for item in text.split(",")], default=[])
-    parser.add_argument("--reshuffle", action="store_true")
-    private_modes.arguments(parser)
-    mutual_tls.arguments(parser)
+    for module in (private_modes, full_batch, mutual_tls, *modules):
+        module.arguments(parser)
     args = parser.parse_args()
     identity = mutual_tls.Identity(args)
-    with tempfile.TemporaryDirectory() as folder:
-        pb, services = stubs(folder)
-        with identity.connect(args.address) as channel:
-            weights = train(args, pb, services.FederationStub(channel), identity, *table(args.data))
-    print(json.dumps({"party": args.party, "weights": list(weights)}))
+    try:
+        with tempfile.TemporaryDirectory() as folder, identity.connect(args.address) as channel:
+            pb, services = stubs(folder)
+            found = train(args, pb, services.FederationStub(channel), identity, *table(args.data))
+    except grpc.RpcError as error:
+        sys.exit(f"{error.code()}: {error.details()}")
+    print(json.dumps({name: list(values) for name, values in found.items()}))
 
 
-def train(args, pb, stub, identity, ids, features, columns):
-    reply = stub.Join(pb.JoinRequest(protocol_version=1, job_name=args.job, party=args.party, role=pb.ROLE_PASSIVE,
-                                     terms_digest=bytes.fromhex(args.terms), schema_fingerprint=hashlib.sha256(repr(columns).encode()).digest(),
-                                     client_nonce=identity.nonce), timeout=60, wait_for_ready=identity.waits)
-    exchange = Exchange(pb, stub, reply.session_id, args.party, identity.binding(reply))
+def join(args, pb, stub, identity, terms, fingerprint):
+    reply = stub.Join(pb.JoinRequest(protocol_version=1, job_name=args.job, party=args.party, role=pb.ROLE_PASSIVE, terms_digest=bytes.fromhex(terms),
+                                     schema_fingerprint=fingerprint, client_nonce=identity.nonce), timeout=60, wait_for_ready=identity.waits)
+    return Exchange(pb, stub, reply, args.party, identity.binding(reply))
 
-    # Alignment: digests of all ids, sorted; the active party marks the common ones.
+
+def align(args, exchange, ids):
+    """Training rows, test rows and what the parties agree on about them: digests of all ids, sorted, of which the active party marks the common ones."""
     digests = sorted((hashlib.sha256(struct.pack("<q", args.seed) + name.encode()).digest(), row) for row, name in enumerate(ids))
     exchange.send(0, hashed_ids=b"".join(digest for digest, _ in digests))
     common = np.array([row for (_, row), chosen in zip(digests, exchange.receive(0, "row_selection")) if chosen])
-
-    # Split and agreement.
     held_out = np.array([args.split_mod > 0 and int(hashlib.sha256(ids[row].encode()).hexdigest(), 16) % args.split_mod in args.split_test for row in common])
-    train_rows, test_rows = common[~held_out], common[held_out]
     fingerprint = int.from_bytes(hashlib.sha256(bytes(held_out.astype(np.uint8))).digest()[:6], "big")
-    agreement = np.array([len(train_rows), len(test_rows), fingerprint], dtype="<f8")
-    exchange.send(0, scalars=pb.Scalars(kind=pb.AGREEMENT, data=agreement.tobytes()))
-    exchange.receive(0, "scalars")  # all are ready
+    return common[~held_out], common[held_out], [sum(~held_out), sum(held_out), fingerprint]
 
-    # Standardised by the training rows.
+
+def train(args, pb, stub, identity, ids, features, columns):
+    exchange = join(args, pb, stub, identity, args.terms, hashlib.sha256(repr(columns).encode()).digest())
+    train_rows, test_rows, agreement = align(args, exchange, ids)
+    exchange.send_scalars(0, pb.AGREEMENT, agreement)
+    exchange.receive(0, "scalars")  # all are ready
     mean, deviation = features[train_rows].mean(axis=0), features[train_rows].std(axis=0)
     x, x_test = (private_modes.bounded(args, (features[rows] - mean) / deviation) for rows in (train_rows, test_rows))
-    weights, number = private_modes.one_round(args, exchange, x) if args.mode == "one-round" else sgd(args, exchange, x)
-
-    # Evaluation, and the end. What the private modes disclose here is what privacy.evaluation "disclosed" says.
-    if args.mode == "none":
-        exchange.send_vector(number, x @ weights)
-    if len(test_rows):
-        exchange.send_vector(number, x_test @ weights)
+    weights, number = (private_modes.one_round if args.mode == "one-round" else full_batch.FITS.get(args.optimizer, sgd))(args, exchange, x)
+    for rows in filter(len, (x, x_test) if args.mode == "none" else (x_test,)):  # what privacy.evaluation "disclosed" says, in private modes
+        exchange.send_vector(number, rows @ weights)
+    errors = full_batch.standard_errors(args, exchange, x, number)
     exchange.complete()
-    return weights
+    return {"weights": weights, "errors": errors}
 
 
 def sgd(args, exchange, x):
@@ -143,7 +146,4 @@ def sgd(args, exchange, x):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except grpc.RpcError as error:
-        sys.exit(f"{error.code()}: {error.details()}")
+    main(train)

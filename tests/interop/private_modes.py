@@ -5,6 +5,8 @@ import numpy as np
 
 
 def arguments(parser):
+    parser.add_argument("--mode", choices=("none", "hdp-vfl", "one-round"), default="none")
+    parser.add_argument("--reshuffle", action="store_true")
     parser.add_argument("--weight-norm", type=float, default=np.inf)
     parser.add_argument("--residual-clip", type=float, default=np.inf)
     parser.add_argument("--normalize", action="store_true", help="rows of length 1, as preprocessing.rows says")

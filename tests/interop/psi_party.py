@@ -272,7 +272,7 @@ def main():
             stub = services.FederationStub(channel)
             reply = stub.Join(pb.JoinRequest(protocol_version=1, job_name=args.job, party=args.party, role=pb.ROLE_PASSIVE, terms_digest=bytes.fromhex(args.terms),
                                              schema_fingerprint=hashlib.sha256(b"").digest()), timeout=60, wait_for_ready=True)
-            exchange = Exchange(pb, stub, reply.session_id, args.party)
+            exchange = Exchange(pb, stub, reply, args.party)
             found = Session(args, pb, exchange, reply, ids).run()
             exchange.complete()
     print(json.dumps({"party": args.party, "found": found}))

@@ -65,7 +65,7 @@ def main():
 def train(args, pb, stub, view, tower):
     reply = stub.Join(pb.JoinRequest(protocol_version=1, job_name=args.job, party=args.party, role=pb.ROLE_PASSIVE, terms_digest=bytes.fromhex(args.terms),
                                      schema_fingerprint=view.fingerprint), timeout=60, wait_for_ready=True)
-    exchange = Exchange(pb, stub, reply.session_id, args.party)
+    exchange = Exchange(pb, stub, reply, args.party)
 
     # Steps 1 to 4: the users of the pair, and the rows of the samples. -1 is the absent row.
     digests = sorted((hashlib.sha256(struct.pack("<q", args.seed) + user.encode()).digest(), user) for user in view.rows)

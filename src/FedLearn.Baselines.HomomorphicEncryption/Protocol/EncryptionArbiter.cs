@@ -97,7 +97,8 @@ public sealed class EncryptionArbiter
     private async Task<ArbiterResult> ServeAsync(IReadOnlyList<IPartyChannel> channels, IProgress<(int Rounds, int Of)>? progress, CancellationToken cancellationToken)
     {
         await using IKeyHolder key = await _scheme.CreateKeyAsync(cancellationToken).ConfigureAwait(false);
-        (BatchLayout layout, int[] columns, double bound, double bits) = await AgreeAsync(channels, cancellationToken).ConfigureAwait(false);
+        // Whoever has said its sizes waits for those of the slowest.
+        (BatchLayout layout, int[] columns, double bound, double bits) = await ChannelGuard.WhileTheyWaitAsync(channels, stop => AgreeAsync(channels, stop), cancellationToken).ConfigureAwait(false);
         JointGradientCalibration? calibration = _plan.Mode != PrivacyMode.HeDp ? null
             : JointRules.Calibrate(_plan, layout, columns.Sum(), bound > 0 ? bound : null, key.Answers.Modulus, key.Answers.Unit, key.Answers.FloodBits, _scheme.SumError);
         JointGradientMechanism? mechanism = calibration is null ? null : _job.Privacy.TestNoiseSeed is { } seed

@@ -23,7 +23,9 @@ public sealed partial class GlmTrainer
         IReadOnlyList<IPartyChannel> withArbiter = joint is null ? channels : [.. channels, joint.Arbiter];
         // Beside the alignment, which waits for the other parties anyway.
         Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
-        RunRows rows = await FindRowsAsync(agreement, channels, run?.Start, telemetry, cancellationToken).ConfigureAwait(false);
+        // An arbiter hears nothing of what the parties do among themselves.
+        IPartyChannel[] arbiter = joint is null ? [] : [joint.Arbiter];
+        RunRows rows = await ChannelGuard.WhileTheyWaitAsync(arbiter, stop => FindRowsAsync(agreement, channels, run?.Start, telemetry, stop), cancellationToken).ConfigureAwait(false);
         Begin(GlmStage.Preparing, rows.Aligned.Rows.Length);
         // Of a table larger than memory for longer than the others wait for a message.
         Prepared prepared = await ChannelGuard.WhileTheyWaitAsync(withArbiter, stop => PrepareAsync(rows, channels, inputs, stop), cancellationToken).ConfigureAwait(false);
@@ -35,7 +37,7 @@ public sealed partial class GlmTrainer
         GlmWork work = WorkOf(rows, prepared, account, charge, joint, run, telemetry, progress);
         work.BeginNoise();
         await GlmWarmup.RunAsync(_plan, work, IsActive, channels.Count, cancellationToken).ConfigureAwait(false);
-        await AgreeOnRowsAsync(channels, rows.Train.Length, rows.Test.Length, rows.SplitFingerprint, cancellationToken).ConfigureAwait(false);
+        await AgreeOnRowsAsync(channels, arbiter, rows.Train.Length, rows.Test.Length, rows.SplitFingerprint, cancellationToken).ConfigureAwait(false);
         GlmTargets train = Targets(rows.Train, training: true), test = Targets(rows.Test, training: false);
         using Activity? traced = telemetry.BeginTraining();
         GlmTraining outcome = await SolveAsync(work, channels, account, rows.Train, train, test, prepared.Map.DependsOnData, cancellationToken).ConfigureAwait(false);

@@ -316,31 +316,29 @@ public sealed partial class GlmTrainer
 
     /// <summary>The last step before round 0, when everybody has its features ready: equal rows, equal split. A passive party goes on when all are as far, and with them their states before
     /// round 0: whoever is lost from here on, the run goes on, and no noised message has left in one that cannot.</summary>
-    private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, int train, int test, ulong fingerprint, CancellationToken cancellationToken)
+    private async Task AgreeOnRowsAsync(IReadOnlyList<IPartyChannel> channels, IPartyChannel[] arbiter, int train, int test, ulong fingerprint, CancellationToken cancellationToken)
     {
         double[] own = [train, test, fingerprint];
-        foreach (IPartyChannel channel in channels)
+        if (!IsActive)
         {
-            if (!IsActive)
+            await channels[0].SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, own), "agreement: row counts and split"), cancellationToken).ConfigureAwait(false);
+            await ChannelGuard.WhileTheyWaitAsync(arbiter, stop => ChannelGuard.ReceiveReadyAsync(channels[0], 0, stop).AsTask(), cancellationToken).ConfigureAwait(false);
+            return;
+        }
+
+        // Whoever is ready waits for the slowest.
+        await ChannelGuard.WhileTheyWaitAsync([.. channels, .. arbiter], async stop =>
+        {
+            foreach (IPartyChannel channel in channels)
             {
-                await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, own), "agreement: row counts and split"), cancellationToken)
-                    .ConfigureAwait(false);
-                continue;
+                Scalars theirs = await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, own.Length, stop).ConfigureAwait(false);
+                if (!theirs.Values.Span.SequenceEqual(own))
+                    throw ProtocolErrors.Peer(ProtocolErrors.DifferentSplit, channel.RemoteParty, "before round 0",
+                        "it splits the common rows into training and test rows in another way.", "Give every party the same split file.");
             }
-
-            Scalars theirs = await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, own.Length, cancellationToken).ConfigureAwait(false);
-            if (!theirs.Values.Span.SequenceEqual(own))
-                throw ProtocolErrors.Peer(ProtocolErrors.DifferentSplit, channel.RemoteParty, "before round 0",
-                    "it splits the common rows into training and test rows in another way.", "Give every party the same split file.");
-        }
-
+        }, cancellationToken).ConfigureAwait(false);
         foreach (IPartyChannel channel in channels)
-        {
-            if (IsActive)
-                await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: all are ready"), cancellationToken).ConfigureAwait(false);
-            else
-                await ChannelGuard.ReceiveReadyAsync(channel, 0, cancellationToken).ConfigureAwait(false);
-        }
+            await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: all are ready"), cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>The number of classes that a job does not declare: one more than the largest label of the common rows, which the active party tells the others.</summary>

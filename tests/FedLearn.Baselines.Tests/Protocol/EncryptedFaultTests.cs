@@ -208,6 +208,21 @@ public class EncryptedFaultTests
         Assert.DoesNotContain("batches", error.Message, StringComparison.Ordinal);
     }
 
+    // Each alone would end the job by the time limit of somebody that waits for a party that itself waits.
+    [Theory]
+    [InlineData("p2's ids", "p2", "active", typeof(HashedIds), "active to arbiter", "p1 to arbiter", "p2 to arbiter")]
+    [InlineData("p2's sizes", "p2", "arbiter", typeof(Scalars), "arbiter to active", "arbiter to p1")]
+    [InlineData("p2's rows", "p2", "active", typeof(Scalars), "active to arbiter", "active to p1", "p1 to arbiter")]
+    public async Task Train_OnePartyIsSlow_ThoseThatWaitForOthersAreTold(string what, string slow, string to, Type message, params string[] told)
+    {
+        var federation = new EncryptedFederation(Three.Job(Sgd()), new ReferenceAdditiveScheme())
+        {
+            HeldUntilTold = (sender, receiver, payload) => sender == slow && receiver == to && payload.GetType() == message ? told : [],
+        };
+        await federation.TrainAsync(Three.Inputs());
+        Assert.True(federation.WereTold, what);
+    }
+
     // An engine may be a process of its own, and a party that stays for the next job must not gather them.
     [Theory]
     [InlineData(false)]

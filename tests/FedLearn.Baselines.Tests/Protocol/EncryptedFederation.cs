@@ -36,7 +36,28 @@ internal sealed class EncryptedFederation(GlmJob job, IAdditiveScheme scheme)
     /// <summary>Largest message that a channel says it takes, given this side and the other; null for any.</summary>
     internal Func<string, string, int>? LimitOf { get; init; }
 
+    /// <summary>What a message waits for, given sender, receiver and payload: that each "sender to receiver" of these says that it is still there. Channels then seem to have little time.</summary>
+    internal Func<string, string, Payload, string[]>? HeldUntilTold { get; init; }
+
+    /// <summary>Whether all of them said so before the test's patience was at its end.</summary>
+    internal bool WereTold { get; private set; } = true;
+
+    private readonly ConcurrentDictionary<string, TaskCompletionSource> _told = new();
     private readonly ConcurrentBag<IPartyChannel> _channels = [];
+
+    private TaskCompletionSource Told(string pair) => _told.GetOrAdd(pair, _ => new(TaskCreationOptions.RunContinuationsAsynchronously));
+
+    private async Task HoldAsync(string[] pairs)
+    {
+        try
+        {
+            await Task.WhenAll(pairs.Select(pair => Told(pair).Task)).WaitAsync(Patience / 3);
+        }
+        catch (TimeoutException)
+        {
+            WereTold = false;
+        }
+    }
 
     private IAdditiveScheme SchemeOf(string member) => Schemes.GetValueOrDefault(member) ?? scheme;
 
@@ -150,7 +171,17 @@ internal sealed class EncryptedFederation(GlmJob job, IAdditiveScheme scheme)
 
         public long BytesOf(string name, Protection protection) => inner.BytesOf(name, protection);
 
-        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => inner.SendAsync(round, message, cancellationToken);
+        // Whoever waits at it gives up much later.
+        public TimeSpan ReceiveTimeout => federation.HeldUntilTold is null ? inner.ReceiveTimeout : TimeSpan.FromMilliseconds(30);
+
+        public async ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload
+        {
+            if (federation.HeldUntilTold?.Invoke(LocalParty, RemoteParty, message.Payload) is { Length: > 0 } pairs)
+                await federation.HoldAsync(pairs);
+            await inner.SendAsync(round, message, cancellationToken);
+            if (message.Payload is AlignmentMessage { Step: AlignmentStep.Waiting })
+                federation.Told($"{LocalParty} to {RemoteParty}").TrySetResult();
+        }
 
         public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
         {

@@ -511,6 +511,38 @@ public class GlmOptimizerTests
         Assert.All(wrong, j => Assert.Equal(GlmErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(j)).Id));
     }
 
+    // Each passed for an optimum or for a step that needs no shortening, and a wrong model for a fit.
+    [Theory]
+    [InlineData(GlmOptimizer.Lbfgs, 0, 0)] // |g|^2 of the first iteration
+    [InlineData(GlmOptimizer.Lbfgs, 1, 2)] // |d|^2
+    [InlineData(GlmOptimizer.Lbfgs, 2, 3)] // |y|^2 of the second iteration
+    [InlineData(GlmOptimizer.Accelerated, 0, 0)] // |w+ - v|^2
+    [InlineData(GlmOptimizer.Accelerated, 1, 3)] // |w+|_1
+    public async Task Active_LengthBelowZero_IsThePeersFault(GlmOptimizer optimizer, int message, int place)
+    {
+        VerticalData data = Draw(6, "gaussian", 2, 2);
+        int seen = 0;
+        var error = await Assert.ThrowsAsync<PeerException>(() => RecordedSession.TrainAsync(data.Job("gaussian", new() { Optimizer = optimizer, Epochs = 5 }), data.Inputs(), sent =>
+        {
+            if (sent.Payload is not Scalars { Kind: ScalarsKind.InnerProducts } products || seen++ != message)
+                return null;
+            double[] values = [.. products.Values.Span];
+            values[place] = -1;
+            return new Scalars(products.Kind, values);
+        }));
+        Assert.Equal(ProtocolErrors.UnexpectedMessage, error.Id);
+        Assert.Contains("length below 0", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Passive_LineSearchGoesBackwards_IsThePeersFault()
+    {
+        VerticalData data = Draw(6, "gaussian", 2, 2);
+        var error = await Assert.ThrowsAsync<PeerException>(() => RecordedSession.TrainAsync(data.Job("gaussian", new() { Optimizer = GlmOptimizer.Lbfgs, Epochs = 5 }), data.Inputs(),
+            sent => sent.Payload is Scalars { Kind: ScalarsKind.Step } ? new Scalars(ScalarsKind.Step, new[] { -1.0 }) : null));
+        Assert.Equal(ProtocolErrors.UnexpectedMessage, error.PeerErrorId); // what the active party was told
+    }
+
     [Theory]
     [InlineData(GlmOptimizer.Accelerated, 7.0)]
     [InlineData(GlmOptimizer.Accelerated, 1e300)]

@@ -157,12 +157,20 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             await _clock.WaitAsync(RoundClock.Now, passives[i].SendAsync(round, message, cancellationToken)).ConfigureAwait(false);
     }
 
-    private async Task AddScalarsAsync(int round, double[] sum, CancellationToken cancellationToken)
+    /// <summary>Adds the passive parties' shares of inner products.</summary>
+    /// <param name="round">Round.</param>
+    /// <param name="sum">This party's own, to which theirs are added.</param>
+    /// <param name="lengths">Which of them are lengths or squares of lengths: one below 0 would pass for an optimum, or for a step that needs no shortening.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    private async Task AddScalarsAsync(int round, double[] sum, int[] lengths, CancellationToken cancellationToken)
     {
         foreach (IPartyChannel passive in passives)
         {
             Scalars share = await _clock.WaitAsync(RoundClock.Now,
                 ChannelGuard.ReceiveScalarsAsync(passive, round, ScalarsKind.InnerProducts, sum.Length, cancellationToken)).ConfigureAwait(false);
+            foreach (int i in lengths)
+                if (share.Values.Span[i] < 0)
+                    throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, passive.RemoteParty, $"round {round}", "sent a length below 0.", "Check that both parties run the same release of the software.");
             TensorPrimitives.Add(sum, share.Values.Span, sum);
         }
     }

@@ -121,7 +121,7 @@ internal partial class GlmActiveTrainer
             work.Train.Scores(0, own.Next, next);
             train.AddOffsets(0, next);
             await AddScoresAsync(round, next, cancellationToken).ConfigureAwait(false);
-            await AddScalarsAsync(round, shares, cancellationToken).ConfigureAwait(false);
+            await AddScalarsAsync(round, shares, [0, 2, 3], cancellationToken).ConfigureAwait(false);
             if (!shortened)
                 _gradientNorm = Math.Sqrt(shares[0]) / step;
             (double near, double far) = Steepness(ahead, next, shares[0], buffer);

@@ -25,7 +25,7 @@ internal partial class GlmActiveTrainer
             double[] residuals = await SendResidualsAtAsync(round, _trainScores, cancellationToken).ConfigureAwait(false);
             basis.Update(GlmObjective.Gradient(work.Train, residuals, _weights, l2));
             double[] products = basis.InnerProducts();
-            await AddScalarsAsync(round, products, cancellationToken).ConfigureAwait(false);
+            await AddScalarsAsync(round, products, Lbfgs.Squares(basis.Count), cancellationToken).ConfigureAwait(false);
             work.CheckFinite(round, products);
 
             bool converged = (_gradientNorm = Lbfgs.GradientNorm(products)) <= _tolerance;
@@ -42,7 +42,7 @@ internal partial class GlmActiveTrainer
             work.Train.Scores(0, direction, along);
             await AddScoresAsync(round, along, cancellationToken).ConfigureAwait(false);
             double[] penalty = GlmObjective.PenaltyTerms(_weights, direction, work.Train.Penalised);
-            await AddScalarsAsync(round, penalty, cancellationToken).ConfigureAwait(false);
+            await AddScalarsAsync(round, penalty, [0, 2], cancellationToken).ConfigureAwait(false);
             double first = round == 0 ? Math.Min(1, 1 / Lbfgs.GradientNorm(products)) : 1;
             double length = Lbfgs.LineSearch(t => Slope(t, along, penalty, l2, trial, buffer), first);
             await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { length }), "optimiser step: mode none"), cancellationToken)
@@ -108,6 +108,8 @@ internal sealed partial class GlmPassiveTrainer
                 ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
             if (step.Values.Span[0] == 0)
                 return (round, GlmStopReason.NoFurtherDecrease);
+            if (step.Values.Span[0] < 0)
+                throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, active.RemoteParty, $"round {round}", "sent a step that no line search takes.", "Check that both parties run the same release of the software.");
             basis.Step(_weights, direction, step.Values.Span[0]);
             bool stops = await StopsEarlyAsync(round, cancellationToken).ConfigureAwait(false);
             work.Report(round + 1, null);

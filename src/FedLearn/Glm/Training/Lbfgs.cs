@@ -73,6 +73,10 @@ internal static class Lbfgs
     /// <summary>Norm of the joint gradient: the last diagonal element.</summary>
     public static double GradientNorm(ReadOnlySpan<double> products) => Math.Sqrt(products[^1]);
 
+    /// <summary>Places of the squares, the diagonal, in the upper triangle row by row.</summary>
+    /// <param name="count">Number of basis vectors.</param>
+    public static int[] Squares(int count) => [.. Enumerable.Range(0, count).Select(i => (i * count) - (i * (i - 1) / 2))];
+
     /// <summary>Coefficients of the two-loop recursion's direction -H g in the basis s_1..s_k, y_1..y_k, g.</summary>
     /// <param name="products">Joint inner products, upper triangle row by row.</param>
     /// <param name="count">Number of basis vectors, 2k + 1.</param>

@@ -142,8 +142,8 @@ internal sealed partial class PsiSession : IDisposable
 
     private async Task GreetAsync(CancellationToken cancellationToken)
     {
-        PsiKept? kept = _options.StateDirectory is { } folder ? await _workers.RunAsync(() => Load(folder), cancellationToken).ConfigureAwait(false) : null;
-        _secrets = kept?.Secrets;
+        PsiKept? kept = _options.StateDirectory is { } folder
+            ? await ChannelGuard.WhileTheyWaitAsync([_channel], stop => _workers.RunAsync(() => Load(folder), stop), cancellationToken).ConfigureAwait(false) : null;
         var own = new PsiHello(_options.Output, _options.Proof, RandomNumberGenerator.GetBytes(PsiHello.NonceBytes), (ulong)OwnCount, kept?.Session ?? new byte[PsiHello.SessionBytes],
             kept is null ? 0 : (uint)_state!.Peer.Count, kept is null ? 0 : (uint)_state!.Tags.Count);
         await _channel.SendAsync(0, Message(AlignmentStep.Hello, own.Write(), "alignment: number of rows"), cancellationToken).ConfigureAwait(false);
@@ -186,6 +186,7 @@ internal sealed partial class PsiSession : IDisposable
         _state = PsiState.Open(folder, _channel.LocalParty, _channel.RemoteParty,
             new PsiSubject(_jobDigest.ToArray(), _ids.Digest(), _role, _options.Output, _options.Proof, OwnCount));
         PsiKept? kept = _state.Load();
+        _secrets = kept?.Secrets;
         if (_state.Ignored)
             _warnings.Add("the folder of interrupted alignments held one that is damaged or about another job, other ids or other settings; it was removed, and the alignment began anew.");
         return kept;

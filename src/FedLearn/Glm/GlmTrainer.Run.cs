@@ -43,7 +43,7 @@ public sealed partial class GlmTrainer
         telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
         GlmModel model = ModelOf(agreement, prepared.Map, prepared.Train, train.Offsets is not null, outcome);
         // Before the others are let go: once one of them has ended, every model is where it belongs.
-        ModelNotSavedException.Save(_input.SaveModel, model);
+        await ChannelGuard.SaveAsync(withArbiter, _input.SaveModel, model).ConfigureAwait(false);
         await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
         if (joint is not null)
             await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);

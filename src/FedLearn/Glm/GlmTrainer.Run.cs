@@ -66,6 +66,7 @@ public sealed partial class GlmTrainer
             Layout = prepared.Layout,
             Train = prepared.Train,
             Test = prepared.Test,
+            Columns = prepared.Map.FeatureNames,
             Zeros = prepared.Zeros,
             Validation = prepared.Validation,
             ValidationTargets = prepared.Validation is null ? null : Targets(rows.HeldOut, training: false),

@@ -245,14 +245,22 @@ internal sealed class GlmPlan
 
     /// <summary>Says where the bounds of a private gaussian model keep its predictions away from the labels, whatever the noise. It is computed from public numbers alone.</summary>
     /// <param name="active">The active party, as far as it is known here.</param>
-    public IEnumerable<string> NarrowBounds(GlmPartyOptions active)
+    /// <param name="mean">Mean label of the training rows, for labels without a declared range; null where it is not known here.</param>
+    public IEnumerable<string> NarrowBounds(GlmPartyOptions active, double? mean = null)
     {
         if (Mode is not (PrivacyMode.HdpVfl or PrivacyMode.HeDp) || Family.Kind() != GlmFamilyKind.Gaussian || LabelBound(active) is not { } label)
             yield break;
+        bool identity = Family.Link == "identity";
+        // Of other links the largest label alone: labels of 0 need no prediction of 0, whose logarithm there is none.
+        double farthest = identity ? LabelBound(active) ?? 0 : Math.Abs(Family.LinkOf(active.LabelRange?.High ?? mean ?? double.NaN));
         double row = PreprocessingOptions.RowNorm, reach = WeightNorm * (((Job.Parties.Count - 1) * row) + Math.Sqrt((row * row) + (FreeIntercept ? 1 : 0))) + (Job.Training.OffsetBound ?? 0);
-        if (reach < label)
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"training.weightNorm {WeightNorm:G4} keeps predictions within {reach:G4} of 0 (parties x weightNorm x row bound), and data.labelRange goes to {label:G4}: without any noise the model cannot reach such labels. Subtract the label's usual value and divide by its scale, or raise training.weightNorm, and training.residualClip with it");
+        if (!(reach < farthest) || !double.IsFinite(farthest))
+            yield break;
+        string what = identity ? "predictions" : $"the {Family.Link} of predictions", bound = string.Create(CultureInfo.InvariantCulture, $"training.weightNorm {WeightNorm:G4} keeps {what} within {reach:G4} of 0 (parties x weightNorm x row bound), and ");
+        string remedy = identity ? "Subtract the label's usual value and divide by its scale, or raise training.weightNorm, and training.residualClip with it"
+            : "Divide the labels by their usual value where they need not be whole numbers, or raise training.weightNorm, and training.residualClip with it";
+        yield return active.LabelRange is null ? $"{bound}that of the mean training label is beyond it: without any noise the model cannot reach such labels. {remedy}{CellsOutside.OutsideClaims}"
+            : string.Create(CultureInfo.InvariantCulture, $"{bound}data.labelRange goes to {farthest:G4}{(identity ? "" : " by that measure")}: without any noise the model cannot reach such labels. {remedy}");
     }
 
     // Nor does the steepness of the residual, which may depend on that bound.

@@ -228,7 +228,7 @@ internal sealed partial class PsiSession : IDisposable
         for (int chunk = 0; chunk < state.Peer.Count; chunk++)
         {
             int length = Length(chunk, _peerCount), heads = length * HeadBytes;
-            byte[] record = Stored(state.Peer, chunk);
+            byte[] record = Stored(state, state.Peer, chunk);
             (_peerPoints[chunk], _peerTags[chunk]) = (new UInt128[length], new UInt128[length]);
             Keys(record.AsSpan(0, heads), HeadBytes, _peerPoints[chunk]);
             if (_options.Proof)
@@ -243,14 +243,14 @@ internal sealed partial class PsiSession : IDisposable
         }
 
         for (int chunk = 0; ReceivesTags && chunk < state.Tags.Count; chunk++)
-            Keys(Stored(state.Tags, chunk), _width, _received.AsSpan(Start(chunk)));
+            Keys(Stored(state, state.Tags, chunk), _width, _received.AsSpan(Start(chunk)));
         Interlocked.Add(ref _done, Math.Min(_peerCount, state.Peer.Count * (long)ChunkIds) + Math.Min(OwnCount, state.Tags.Count * (long)ChunkIds));
     }
 
     private Task SendPointsAsync(CancellationToken cancellationToken) => SendChunksAsync(OwnCount, 0, Points, async (chunk, points, stop) =>
     {
         if (_state is { } state && chunk == state.Points.Count)
-            PsiState.Guarded(() => state.Points.Append(points));
+            state.Guarded(() => state.Points.Append(points));
         if (chunk >= _pointsHeld)
             await _channel.SendAsync(0, Cryptosystem.Release(new BlindedIds(points), "alignment: blinded ids", Suite, _channel.LocalParty), stop).ConfigureAwait(false);
     }, cancellationToken);
@@ -281,7 +281,7 @@ internal sealed partial class PsiSession : IDisposable
         await _channel.SendAsync(0, Message(AlignmentStep.Confirmation, own, "alignment: digest of the common tags"), cancellationToken).ConfigureAwait(false);
         ReadOnlyMemory<byte> theirs = await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Confirmation, DigestBytes, cancellationToken).ConfigureAwait(false);
         if (!theirs.Span.SequenceEqual(own))
-            throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "confirmation", "found other common ids than this party.");
+            throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "confirmation", "found other common ids than this party.", PsiFaults.SameSession);
     }
 
     private static Released<AlignmentMessage> Message(AlignmentStep step, byte[] bytes, string reason) => Disclosure.Unprotected(new AlignmentMessage(step, bytes), reason);

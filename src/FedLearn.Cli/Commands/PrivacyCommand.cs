@@ -42,7 +42,7 @@ internal static class PrivacyCommand
               fedlearn privacy gaussian --epsilon 1 --delta 1e-5
             """)
         { epsilon, delta, json };
-        command.SetAction(parsed =>
+        command.Computes(parsed =>
         {
             double e = parsed.GetRequiredValue(epsilon)!.Value, d = parsed.GetRequiredValue(delta)!.Value;
             HdpVflCalibration.CheckBudget(e, d);

@@ -12,7 +12,7 @@ public sealed partial class ReportKeysTests : IDisposable
 
     public void Dispose() => _scene.Dispose();
 
-    [GeneratedRegex("`[^`]+`")]
+    [GeneratedRegex("`[^`\\n]+`")]
     private static partial Regex Code();
 
     [GeneratedRegex("[A-Za-z0-9]+")]

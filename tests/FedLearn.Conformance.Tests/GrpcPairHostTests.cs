@@ -182,13 +182,12 @@ public sealed class GrpcPairHostTests
     {
         await using Doubler host = await Doubler.StartAsync(null, "telco");
         int sessions = 0;
-        await GrpcRejoiningClient.RunAsync(host.Host.Address, GrpcPairs.Request("telco"), async (session, _) =>
+        await GrpcRejoiningClient.RunAsync(host.Host.Address, GrpcPairs.Request("telco"), async (session, stop) =>
         {
             await AskAsync(session, 0, 3);
             if (++sessions == 1)
-                throw ProtocolErrors.Peer(ProtocolErrors.PeerGone, "bank", "test", "it is gone.", "Look.");
-            await session.Channels[0].SendAsync(1, Disclosure.Unprotected(new Scores(ReadOnlyMemory<double>.Empty), "test"));
-            await session.Channels[0].CompleteAsync();
+                throw new PeerException(ProtocolErrors.PeerGone, "test", "it is gone.", "Look.");
+            await session.Channels[0].SendAsync(1, Disclosure.Unprotected(new Scores(ReadOnlyMemory<double>.Empty), "test"), stop);
         }, new GrpcRejoinOptions { FirstPause = Soon, LongestPause = 10 * Soon, EndsWithSession = true }).WaitAsync(ChannelConformance.Patience);
         Assert.Equal(2, sessions);
     }

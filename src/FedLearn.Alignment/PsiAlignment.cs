@@ -44,7 +44,7 @@ public sealed class PsiAlignment : IEntityAlignment
             throw new ArgumentException("The active party has a channel to every other party, and a passive one has one to the active party.", nameof(channels));
         IRistrettoEngine engine = RistrettoEngines.Create(_options.Engine);
         using var workers = new Workers(_options.Threads ?? Environment.ProcessorCount);
-        PreparedIds ids = await workers.RunAsync(() => PreparedIds.Create(task.Ids, _options, workers.Threads), cancellationToken).ConfigureAwait(false);
+        PreparedIds ids = await ChannelGuard.WhileTheyWaitAsync(channels, stop => workers.RunAsync(() => PreparedIds.Create(task.Ids, _options, workers.Threads), stop), cancellationToken).ConfigureAwait(false);
         var sessions = new List<PsiSession>();
         try
         {

@@ -29,7 +29,7 @@ public static class PsiParty
         {
             IRistrettoEngine engine = RistrettoEngines.Create(options.Engine);
             using var workers = new Workers(options.Threads ?? Environment.ProcessorCount);
-            PreparedIds prepared = await workers.RunAsync(() => PreparedIds.Create(ids, options, workers.Threads), cancellationToken).ConfigureAwait(false);
+            PreparedIds prepared = await ChannelGuard.WhileTheyWaitAsync([channel], stop => workers.RunAsync(() => PreparedIds.Create(ids, options, workers.Threads), stop), cancellationToken).ConfigureAwait(false);
             using var session = new PsiSession(role, prepared, jobDigest, channel, options, engine, workers, progress);
             PsiOutcome outcome = await session.RunAsync(cancellationToken).ConfigureAwait(false);
             session.Finish();

@@ -277,7 +277,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         private void KeepWith(int index, ReadOnlySpan<byte> message, Action? begin)
         {
             if (index >= charge.Messages)
-                throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger.Path, $"the charge covers {charge.Messages} messages, and all have been released (A6).",
+                throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger.Path, $"the charge covers {charge.Messages} {Counted.Noun(charge.Messages, "message, and it has", "messages, and all have")} been released (A6).",
                     "More of them need a charge of their own.");
             outbox.Keep(index, message, begin);
         }

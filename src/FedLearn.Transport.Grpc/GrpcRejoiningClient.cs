@@ -30,6 +30,10 @@ public sealed record GrpcRejoinOptions
     /// <value>At least zero. Default ten seconds.</value>
     public TimeSpan SettledAfter { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Whether a session that ended in good order is the last one, as of a job that is trained once.</summary>
+    /// <value>Default false: the active party may come again, as one that asks a passive party for predictions does.</value>
+    public bool EndsWithSession { get; init; }
+
     /// <summary>Refuses pauses that cannot be; <see cref="Client"/> is looked at by each attempt.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A time is out of its range; named.</exception>
     internal void Check()
@@ -54,7 +58,7 @@ public static class GrpcRejoiningClient
     /// <param name="options">Settings; null for the defaults.</param>
     /// <param name="waiting">Told before each pause: what was lost or failed, null when the active party ended the session in good order, and the pause.</param>
     /// <param name="cancellationToken">Stops.</param>
-    /// <returns>Never but by an error.</returns>
+    /// <returns>Once a session has ended in good order, where <see cref="GrpcRejoinOptions.EndsWithSession"/> asks for that; else never but by an error.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="PeerException">The active party refuses (FL4010 to FL4012), does not speak gRPC (FL4042), is not the one expected (FL4130 to FL4135, FL4137,
     /// FL4138), or broke the protocol. That it refuses this party's certificate (FL4136) counts as a loss: it may have ended just then, or learn the pin later.</exception>
@@ -76,7 +80,7 @@ public static class GrpcRejoiningClient
             UseJitter = true,
             Delay = options.FirstPause,
             MaxDelay = options.LongestPause,
-            ShouldHandle = static args => ValueTask.FromResult(args.Outcome.Exception is PeerException lost ? Losses.Contains(lost.Id) : args.Outcome.Result is { Settled: false }),
+            ShouldHandle = args => ValueTask.FromResult(args.Outcome.Exception is PeerException lost ? Losses.Contains(lost.Id) : args.Outcome.Result is { Settled: false } ending && !IsLast(ending)),
             OnRetry = args =>
             {
                 waiting?.Invoke(args.Outcome.Exception as PeerException ?? args.Outcome.Result?.Loss, args.RetryDelay);
@@ -86,8 +90,12 @@ public static class GrpcRejoiningClient
         while (true)
         {
             Ending settled = await attempts.ExecuteAsync(async stop => await AttemptAsync(stop).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+            if (IsLast(settled))
+                return;
             waiting?.Invoke(settled.Loss, TimeSpan.Zero);
         }
+
+        bool IsLast(Ending ending) => options.EndsWithSession && ending.Loss is null;
 
         async Task<Ending> AttemptAsync(CancellationToken stop)
         {

@@ -176,6 +176,22 @@ public sealed class GrpcPairHostTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => client.WaitAsync(ChannelConformance.Patience));
     }
 
+    /// <summary>A job that is trained once: a session that ended well is the last, also where one was lost before.</summary>
+    [Fact]
+    public async Task Rejoin_EndsWithSession_ReturnsAfterTheFirstThatEndedWell()
+    {
+        await using Doubler host = await Doubler.StartAsync(null, "telco");
+        int sessions = 0;
+        await GrpcRejoiningClient.RunAsync(host.Host.Address, GrpcPairs.Request("telco"), async (session, stop) =>
+        {
+            await AskAsync(session, 0, 3);
+            if (++sessions == 1)
+                throw new PeerException(ProtocolErrors.PeerGone, "test", "it is gone.", "Look.");
+            await session.Channels[0].SendAsync(1, Disclosure.Unprotected(new Scores(ReadOnlyMemory<double>.Empty), "test"), stop);
+        }, new GrpcRejoinOptions { FirstPause = Soon, LongestPause = 10 * Soon, EndsWithSession = true }).WaitAsync(ChannelConformance.Patience);
+        Assert.Equal(2, sessions);
+    }
+
     [Fact]
     public async Task Rejoin_RefusedForGood_Ends()
     {

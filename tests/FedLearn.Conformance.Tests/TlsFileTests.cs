@@ -76,6 +76,7 @@ public sealed class TlsFileTests : IDisposable
             Assert.DoesNotContain(key.Split('\n')[1], error.ToString(), StringComparison.Ordinal);
         }
 
+        Assert.Equal("it holds no private key in PEM.", Assert.Throws<ConfigurationException>(() => GrpcSecurity.LoadCertificate(good, Write("no.key", "hello"))).Cause);
         Assert.Equal(GrpcErrors.CertificateUnusable, IdOf(() => GrpcSecurity.LoadCertificates(Write("text", "hello"))));
     }
 

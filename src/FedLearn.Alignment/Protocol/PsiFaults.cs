@@ -10,6 +10,9 @@ internal static class PsiFaults
 {
     private const string SameRelease = "Check that both parties run the same release of the software; if they do, the peer or somebody on the way does not keep to the protocol.";
 
+    /// <summary>What to do about a session whose two sides do not find the same.</summary>
+    public const string SameSession = "Check that one of the two parties is active and the other passive, that each names itself and the other as the other does, and that both run the same job and release; if they do, the peer or somebody on the way does not keep to the protocol.";
+
     private static readonly string[] Ending =
     [
         PsiErrors.SettingsDiffer, PsiErrors.InvalidPoint, PsiErrors.RepeatedPoint, PsiErrors.WrongCount, PsiErrors.Reflection, PsiErrors.Disagreement, PsiErrors.ProofFailed, ProtocolErrors.Malformed,

@@ -79,10 +79,10 @@ internal sealed partial class PsiSession
         async Task TakeAsync()
         {
             byte[] record = await treating.Dequeue().ConfigureAwait(false);
-            if (_state is not null)
+            if (_state is { } state)
             {
                 keeps = false;
-                PsiState.Guarded(() => keep(record));
+                state.Guarded(() => keep(record));
                 keeps = true;
             }
 
@@ -96,10 +96,10 @@ internal sealed partial class PsiSession
         return task.IsCompletedSuccessfully;
     }
 
-    private static byte[] Stored(ChunkFile file, int chunk)
+    private static byte[] Stored(PsiState state, ChunkFile file, int chunk)
     {
         byte[] bytes = [];
-        PsiState.Guarded(() => bytes = file.Read(chunk));
+        state.Guarded(() => bytes = file.Read(chunk));
         return bytes;
     }
 

@@ -10,7 +10,7 @@ internal sealed partial class PsiSession
     /// <summary>A chunk of own points: computed, or as an interrupted session left it.</summary>
     private byte[] Points(int chunk)
     {
-        byte[] points = _state is { } state && chunk < state.Points.Count ? Stored(state.Points, chunk) : Blind(chunk);
+        byte[] points = _state is { } state && chunk < state.Points.Count ? Stored(state, state.Points, chunk) : Blind(chunk);
         Keys(points, PointBytes, _ownPoints.AsSpan(Start(chunk)));
         if (_options.Proof)
             _sent[chunk] = points;
@@ -155,7 +155,7 @@ internal sealed partial class PsiSession
         _ownPoints = [];
         // No tag leaves before this list is the one that tags can be had for, whatever happens to the machine.
         if (_state is { } state)
-            PsiState.Guarded(state.Peer.Flush);
+            state.Guarded(state.Peer.Flush);
         return true;
     }
 
@@ -205,7 +205,7 @@ internal sealed partial class PsiSession
             else if (SendsTags)
             {
                 throw times > 1 ? PsiFaults.Peer(PsiErrors.RepeatedPoint, _channel, "tags", "sent a tag twice.")
-                    : PsiFaults.Peer(PsiErrors.Disagreement, _channel, "tags", "sent a tag by which an invented id would be common.");
+                    : PsiFaults.Peer(PsiErrors.Disagreement, _channel, "tags", "sent a tag by which an invented id would be common.", PsiFaults.SameSession);
             }
             else
             {

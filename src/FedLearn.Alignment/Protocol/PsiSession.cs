@@ -142,8 +142,8 @@ internal sealed partial class PsiSession : IDisposable
 
     private async Task GreetAsync(CancellationToken cancellationToken)
     {
-        PsiKept? kept = _options.StateDirectory is { } folder ? await _workers.RunAsync(() => Load(folder), cancellationToken).ConfigureAwait(false) : null;
-        _secrets = kept?.Secrets;
+        PsiKept? kept = _options.StateDirectory is { } folder
+            ? await ChannelGuard.WhileTheyWaitAsync([_channel], stop => _workers.RunAsync(() => Load(folder), stop), cancellationToken).ConfigureAwait(false) : null;
         var own = new PsiHello(_options.Output, _options.Proof, RandomNumberGenerator.GetBytes(PsiHello.NonceBytes), (ulong)OwnCount, kept?.Session ?? new byte[PsiHello.SessionBytes],
             kept is null ? 0 : (uint)_state!.Peer.Count, kept is null ? 0 : (uint)_state!.Tags.Count);
         await _channel.SendAsync(0, Message(AlignmentStep.Hello, own.Write(), "alignment: number of rows"), cancellationToken).ConfigureAwait(false);
@@ -186,6 +186,7 @@ internal sealed partial class PsiSession : IDisposable
         _state = PsiState.Open(folder, _channel.LocalParty, _channel.RemoteParty,
             new PsiSubject(_jobDigest.ToArray(), _ids.Digest(), _role, _options.Output, _options.Proof, OwnCount));
         PsiKept? kept = _state.Load();
+        _secrets = kept?.Secrets;
         if (_state.Ignored)
             _warnings.Add("the folder of interrupted alignments held one that is damaged or about another job, other ids or other settings; it was removed, and the alignment began anew.");
         return kept;
@@ -227,7 +228,7 @@ internal sealed partial class PsiSession : IDisposable
         for (int chunk = 0; chunk < state.Peer.Count; chunk++)
         {
             int length = Length(chunk, _peerCount), heads = length * HeadBytes;
-            byte[] record = Stored(state.Peer, chunk);
+            byte[] record = Stored(state, state.Peer, chunk);
             (_peerPoints[chunk], _peerTags[chunk]) = (new UInt128[length], new UInt128[length]);
             Keys(record.AsSpan(0, heads), HeadBytes, _peerPoints[chunk]);
             if (_options.Proof)
@@ -242,14 +243,14 @@ internal sealed partial class PsiSession : IDisposable
         }
 
         for (int chunk = 0; ReceivesTags && chunk < state.Tags.Count; chunk++)
-            Keys(Stored(state.Tags, chunk), _width, _received.AsSpan(Start(chunk)));
+            Keys(Stored(state, state.Tags, chunk), _width, _received.AsSpan(Start(chunk)));
         Interlocked.Add(ref _done, Math.Min(_peerCount, state.Peer.Count * (long)ChunkIds) + Math.Min(OwnCount, state.Tags.Count * (long)ChunkIds));
     }
 
     private Task SendPointsAsync(CancellationToken cancellationToken) => SendChunksAsync(OwnCount, 0, Points, async (chunk, points, stop) =>
     {
         if (_state is { } state && chunk == state.Points.Count)
-            PsiState.Guarded(() => state.Points.Append(points));
+            state.Guarded(() => state.Points.Append(points));
         if (chunk >= _pointsHeld)
             await _channel.SendAsync(0, Cryptosystem.Release(new BlindedIds(points), "alignment: blinded ids", Suite, _channel.LocalParty), stop).ConfigureAwait(false);
     }, cancellationToken);
@@ -280,7 +281,7 @@ internal sealed partial class PsiSession : IDisposable
         await _channel.SendAsync(0, Message(AlignmentStep.Confirmation, own, "alignment: digest of the common tags"), cancellationToken).ConfigureAwait(false);
         ReadOnlyMemory<byte> theirs = await PsiFaults.ReceiveAsync(_channel, AlignmentStep.Confirmation, DigestBytes, cancellationToken).ConfigureAwait(false);
         if (!theirs.Span.SequenceEqual(own))
-            throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "confirmation", "found other common ids than this party.");
+            throw PsiFaults.Peer(PsiErrors.Disagreement, _channel, "confirmation", "found other common ids than this party.", PsiFaults.SameSession);
     }
 
     private static Released<AlignmentMessage> Message(AlignmentStep step, byte[] bytes, string reason) => Disclosure.Unprotected(new AlignmentMessage(step, bytes), reason);

@@ -65,13 +65,13 @@ internal sealed class PsiState : IDisposable
         string name = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{subject.Role}\n{party}\n{peer}")))[..24];
         string folder = Path.Combine(directory, name);
         FileLock? held = null;
-        Guarded(() =>
+        Guarded(folder, () =>
         {
             DurableFile.CreateFolder(directory);
             DurableFile.CreateFolder(folder);
             held = FileLock.TryTake(Path.Combine(folder, LockFile));
         });
-        return new PsiState(folder, held ?? throw new ConfigurationException(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions", $"another alignment with '{peer}' uses the same folder.",
+        return new PsiState(folder, held ?? throw new ConfigurationException(PsiErrors.StateUnusable, PlaceOf(folder), $"another alignment with '{peer}' uses the same folder.",
             "Wait until it has ended, or give each job a folder of its own (alignment.state of the job or party file)."), subject);
     }
 
@@ -135,17 +135,7 @@ internal sealed class PsiState : IDisposable
     }
 
     /// <summary>Runs something that reads or writes the folder, and explains what goes wrong.</summary>
-    public static void Guarded(Action action)
-    {
-        try
-        {
-            action();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
-        {
-            throw Unusable(e);
-        }
-    }
+    public void Guarded(Action action) => Guarded(_folder, action);
 
     /// <summary>Empties the folder; the secrets are overwritten first.</summary>
     public void Clear()
@@ -203,8 +193,22 @@ internal sealed class PsiState : IDisposable
         _held.Dispose();
     }
 
+    private static string PlaceOf(string folder) => $"alignment, folder of interrupted sessions {folder}";
+
+    private static void Guarded(string folder, Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            throw Unusable(folder, e);
+        }
+    }
+
     // ENOSPC, and the same of Windows.
-    private static ConfigurationException Unusable(Exception e) => new(PsiErrors.StateUnusable, "alignment, folder of interrupted sessions",
+    private static ConfigurationException Unusable(string folder, Exception e) => new(PsiErrors.StateUnusable, PlaceOf(folder),
         e is IOException { HResult: 28 or unchecked((int)0x80070070) } ? "its disk is full." : $"it cannot be read or written ({e.GetType().Name}).",
         "Give the program a folder of its own that it may write to, with room for some hundred bytes an id (alignment.state of the job or party file).", e);
 

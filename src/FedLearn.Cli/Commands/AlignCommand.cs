@@ -144,7 +144,7 @@ internal static class AlignCommand
         {
             string name = (string)party["name"]!;
             if ((long)party["repeatedRows"]! > 0)
-                terminal.Log($"{name}: {Count(party["repeatedRows"])} rows have the id of an earlier one and were left out");
+                terminal.Log($"{name}: {Count(party["repeatedRows"])} {((long)party["repeatedRows"]! == 1 ? "row has the id of an earlier one and was" : "rows have the id of an earlier one and were")} left out");
             terminal.Log(party["index"] is { } index ? $"{name}: {(string)index!}" : $"{name}: no index, since the output is {(string)document["alignment"]!["output"]!}");
         }
 

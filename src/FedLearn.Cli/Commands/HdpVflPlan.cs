@@ -38,7 +38,7 @@ internal static class HdpVflPlan
         };
         List<string> lines =
         [
-            Text($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} messages a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
+            Text($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
         ];
         string[] warnings = [.. plan.NarrowBounds(plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active))];
         if (warnings.Length > 0)
@@ -83,7 +83,7 @@ internal static class HdpVflPlan
         document["best"] = best?.Word;
         document["calibrations"] = new JsonObject(choices.Select(c => KeyValuePair.Create(c.Word, (JsonNode?)Describe(c))));
 
-        lines.Add(Text($"{party.Party.Name} ({document["role"]}): epsilon {budget.Epsilon:G4}, delta {budget.Delta:G4}, mu {mu:G6}, {columns} columns"));
+        lines.Add(Text($"{party.Party.Name} ({document["role"]}): epsilon {budget.Epsilon:G4}, delta {budget.Delta:G4}, mu {mu:G6}, {columns} {Counted.Noun(columns, "column")}"));
         lines.Add(Row("calibration", "sigma", "own term", "drift term", "share", "gradient", "noise in"));
         lines.Add(Row("", "", "", "", "", "sigma", "gradients"));
         foreach (Choice choice in choices.Append(job))

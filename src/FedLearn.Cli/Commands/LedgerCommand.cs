@@ -220,7 +220,7 @@ internal static class LedgerCommand
             PrivacyCharge[] charges = [.. all.Select(e => e.Charge)];
             var caveats = new List<string>(IPrivacyLedger.Caveats(entries, of.Party, of.DataSet));
             if (charges.Count(DssmClaims.IsOwnMessages) is > 0 and var own)
-                caveats.Add($"{own} of the {charges.Length} charges are for {DssmClaims.OwnMessages}: they are no epsilon against the peer, and totals that contain them are the least that was spent");
+                caveats.Add($"{own} of the {charges.Length} {Counted.Noun(charges.Length, "charge")} {Counted.Noun(own, "is", "are")} for {DssmClaims.OwnMessages}: they are no epsilon against the peer, and totals that contain them are the least that was spent");
             if (charges.Select(PartyAccount.UnitOf).Distinct().Count() > 1)
                 caveats.Add($"the charges are for several units ({string.Join(", ", UnitsOf(charges))}): {PartyAccount.SmallestUnit}");
             Caveats = caveats;

@@ -138,7 +138,7 @@ internal static class PartyCommand
             return;
         }
 
-        terminal.Log($"answered {(int)document["arbiter"]!["rounds"]!} rounds");
+        terminal.Log($"answered {(int)document["arbiter"]!["rounds"]!} {Counted.Noun((int)document["arbiter"]!["rounds"]!, "round")}");
         document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
         ReportWriter.Document(document, choice.Places);
     }

@@ -52,7 +52,7 @@ internal static class PrivacyCalibrateCommand
             mode, family, calibration, rows, batches, epochs, stepSize, l2, weightNorm, residualClip, targetBound, classes, offsetBound, weightBound, rowNorm, adjacency, unit, schedule,
             share, evaluationShare, epsilon, delta, json,
         };
-        command.SetAction(parsed =>
+        command.Computes(parsed =>
         {
             // Where the mode is written plainly, PrivacyCommand.Route has called the other command; in a response file it is not seen there.
             Refuse(mode.Of(parsed) == PrivacyMode.OneRound, "--mode", "one-round has numbers of its own.", "Use fedlearn privacy one-round; its --help has the options.");

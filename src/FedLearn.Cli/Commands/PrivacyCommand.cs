@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Commands;
@@ -40,7 +42,7 @@ internal static class PrivacyCommand
               fedlearn privacy gaussian --epsilon 1 --delta 1e-5
             """)
         { epsilon, delta, json };
-        command.SetAction(parsed =>
+        command.Computes(parsed =>
         {
             double e = parsed.GetRequiredValue(epsilon)!.Value, d = parsed.GetRequiredValue(delta)!.Value;
             HdpVflCalibration.CheckBudget(e, d);
@@ -48,6 +50,20 @@ internal static class PrivacyCommand
         });
         return command;
     }
+
+    /// <summary>Sets what a command does, whose errors then name the option that was typed and not the number of the calculation.</summary>
+    internal static void Computes(this Command command, Action<ParseResult> action) => command.SetAction(parsed =>
+    {
+        try
+        {
+            action(parsed);
+        }
+        // stepSize is --step-size, weightNorm (A2) is --weight-norm and target bound --target-bound.
+        catch (ConfigurationException e) when ("--" + JsonNamingPolicy.KebabCaseLower.ConvertName(e.Place.Split(" (")[0]) is var name && command.Options.Any(option => option.Name == name))
+        {
+            throw new ConfigurationException(e.Id, name, e.Cause, e.Remedy, e);
+        }
+    });
 
     /// <summary>Prints a result: as JSON on standard output, or its numbers one a line on standard error. Warnings go to standard error.</summary>
     internal static void Print(ParseResult parsed, Option<bool> json, JsonObject document, params string[] warnings)

@@ -48,7 +48,7 @@ internal static class PrivacyOneRoundCommand
               fedlearn privacy one-round --rows 5000 --label-range 0,10 --epsilon 2 --delta 1e-5
             """)
         { rows, classes, range, rate, scoreClip, gradientClip, alpha, rowNorm, evaluationShare, epsilon, delta, json };
-        command.SetAction(parsed =>
+        command.Computes(parsed =>
         {
             double e = parsed.GetRequiredValue(epsilon)!.Value, d = parsed.GetRequiredValue(delta)!.Value;
             var document = new JsonObject();

@@ -135,7 +135,7 @@ internal static class PrivacyPlanCommand
     {
         int batches = plan.Layout(rows).Count;
         return new(new JsonObject { ["mode"] = "none", ["rows"] = rows, ["batches"] = batches, ["epochs"] = plan.Epochs },
-            [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training rows, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} messages a party; no noise")]);
+            [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training rows, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} {Diagnostics.Counted.Noun((long)plan.Epochs * batches, "message")} a party; no noise")]);
     }
 
     /// <summary>Training and test rows at most, as the files tell without their ids, with a sentence that says so.</summary>

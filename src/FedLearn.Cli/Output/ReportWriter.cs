@@ -88,8 +88,8 @@ internal static class ReportWriter
             // A passive party knows of no figures.
             if (metrics.Rows.Count > 0)
                 terminal.Styled.Write(metrics);
-            terminal.Log(TuningTable.IsAlone(document) ? $"{Figures.Count(document["rows"]!["train"])} training rows, of which each run of the tuning left a fold out to test on; the job's own test rows were not used."
-                : $"{Figures.Count(document["rows"]!["train"])} training rows, {Figures.Count(document["rows"]!["test"])} test rows.{Noisy(document)}");
+            terminal.Log(TuningTable.IsAlone(document) ? $"{Figures.Count(document["rows"]!["train"], "training row")}, of which each run of the tuning left a fold out to test on; the job's own test rows were not used."
+                : $"{Figures.Count(document["rows"]!["train"], "training row")}, {Figures.Count(document["rows"]!["test"], "test row")}.{Noisy(document)}");
         }
 
         terminal.Log(CommonRows(document));
@@ -105,7 +105,7 @@ internal static class ReportWriter
         if (document["tuning"] is { } tuning)
             TuningTable.Show(tuning, terminal);
         JsonObject timing = document["timing"]!.AsObject();
-        terminal.Log($"{(int)timing["epochs"]!} epochs{(TuningTable.IsAlone(document) ? " in all runs of the tuning that ended" : "")}, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all{Stopped(document)}.");
+        terminal.Log($"{Figures.Count(timing["epochs"], "epoch")}{(TuningTable.IsAlone(document) ? " in all runs of the tuning that ended" : "")}, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all{Stopped(document)}.");
         if (PartiesSection.Engines(document) is { Length: > 0 } engines)
             terminal.Log($"seconds in the engine of encryption: {string.Join(", ", engines.Select(e => $"{Number(e.Seconds)} at '{e.Name}'"))}.");
         foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!).Distinct())
@@ -143,7 +143,7 @@ internal static class ReportWriter
     {
         foreach ((string set, string name, JsonNode figures) in RecommendationSection.Measured(document))
         {
-            terminal.Log($"{name}: {Figures.Count(figures["events"])} events of {Figures.Count(figures["users"])} users");
+            terminal.Log($"{name}: {Figures.Count(figures["events"], "event")} of {Figures.Count(figures["users"], "user")}");
             Table table = new Table().Border(TableBorder.Ascii2).AddColumns(["metric", "model", "interval", .. RecommendationSection.Baselines.Select(b => b.Name)]);
             foreach (string key in Figures.Keys(figures).Where(key => key is not ("events" or "users")))
                 table.AddRow([Figures.Name(key), Number(figures[key]), Figures.Interval(document["intervals"]?[set]?[key]) ?? "-",

@@ -116,7 +116,7 @@ internal static class Preparation
         Make(place, new JsonObject { ["data"] = set.Name, ["split"] = splitName }, unfinished => RatingFiles.Write(set, unfinished, warm, (name, rows) =>
         {
             if (rows > 0)
-                terminal.Log(Invariant($"written: {name}, {rows} rows"));
+                terminal.Log(Invariant($"written: {name}, {rows} {Counted.Noun(rows, "row")}"));
             files[name] = rows;
         }, cancellationToken));
 

@@ -66,16 +66,16 @@ internal static class PrepareEventsCommand
         Preparation.Check(place);
         ItemTable? catalogue = items is { } table ? DssmFiles.ReadItems(table.Path, DssmSchema.Load(table.Schema), columns.DecimalMark, cancellationToken: cancellationToken) : null;
         InteractionLog log = ReadLog(path, columns, catalogue, cancellationToken);
-        terminal.Log(Invariant($"{path}: {log.Users.Count} users, {log.Items.Count} items, {log.Count} events, {log.Positives} of them positive"));
+        terminal.Log(Invariant($"{path}: {log.Users.Count} {Counted.Noun(log.Users.Count, "user")}, {log.Items.Count} {Counted.Noun(log.Items.Count, "item")}, {log.Count} {Counted.Noun(log.Count, "event")}, {log.Positives} of them positive"));
         if (log.Repeats > 0)
-            terminal.Log(Invariant($"{log.Repeats} events left out: of a user and an item the first positive one counts, else the first"));
+            terminal.Log(Invariant($"{log.Repeats} {Counted.Noun(log.Repeats, "event")} left out: of a user and an item the first positive one counts, else the first"));
         string name = Path.GetFileNameWithoutExtension(path), splitName = Preparation.NameOf(split);
         var files = new JsonObject();
         Preparation.Make(place, new JsonObject { ["data"] = name, ["split"] = splitName }, unfinished =>
             InteractionFiles.Write(log, name, unfinished, items, split, columns.DecimalMark, (file, rows) =>
             {
                 if (rows > 0)
-                    terminal.Log(Invariant($"written: {file}, {rows} rows"));
+                    terminal.Log(Invariant($"written: {file}, {rows} {Counted.Noun(rows, "row")}"));
                 files[file] = rows;
             }, cancellationToken));
         JsonObject roles = Preparation.Events(split, log.Interactions);

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Report;
 
@@ -44,6 +45,9 @@ internal static class Figures
 
     /// <summary>A count, with a comma at the thousands; a dash where there is none.</summary>
     public static string Count(JsonNode? value) => value is null ? "-" : ((double)value).ToString("#,0.##", CultureInfo.InvariantCulture);
+
+    /// <summary>A count and what is counted; a dash for a count that there is not.</summary>
+    public static string Count(JsonNode? value, string one) => $"{Count(value)} {Counted.Noun((double?)value ?? 0, one)}";
 
     /// <summary>Bytes for people; a dash where there is no figure.</summary>
     public static string Bytes(JsonNode? value) => value is null ? "-" : ReportWriter.Bytes((long)value);

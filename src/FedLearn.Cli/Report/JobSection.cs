@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Report;
 
@@ -45,9 +46,9 @@ internal static class JobSection
         tiles.Add(document["notice"] is { } notice ? ("Epsilon", "none", (string)notice!)
             : weakest is null ? ("Epsilon", "none", mode == "none" ? "no privacy" : mode)
             : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{(weakest["claim"] is { } claim ? $"claim {(string)claim!}, per {(string)weakest["unit"]!}" : mode)}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
-        tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"])} {((double)timing["epochs"]! == 1 ? "epoch" : "epochs")}, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
-        tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0))} messages"));
-        tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), TuningTable.IsAlone(document) ? "in all folds; the job's test rows were not used" : $"{Figures.Count(document["rows"]!["test"])} test rows"));
+        tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"], "epoch")}, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
+        tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0), "message")}"));
+        tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), TuningTable.IsAlone(document) ? "in all folds; the job's test rows were not used" : $"{Figures.Count(document["rows"]!["test"], "test row")}"));
         return $"<div class=\"tiles\">\n{string.Concat(tiles.Select(t => $"<div><span>{Html.Text(t.Name)}</span><b>{Html.Text(t.Value)}</b><small>{Html.Text(t.Note)}</small></div>\n"))}</div>\n";
     }
 
@@ -94,7 +95,7 @@ internal static class JobSection
             Cell.Number(string.Join("  ", c["scores"]?.AsArray().Select(Loss) ?? [])), new(Chosen(c, i) ? "<span class=\"badge kept\">chosen</span>" : Html.Text(TuningTable.Note(c!)), false)]));
         string cost = tuning["cost"] is not JsonArray { Count: > 0 } costs ? "" : "<h4>What tuning cost</h4>\n" + Html.Table("Cost of tuning", ["party", "charged runs", "epsilon", "delta"],
             costs.Select(c => (Cell[])[Cell.Text((string)c!["party"]!), Cell.Number(Figures.Count(c["runs"])), Cell.Number(ReportWriter.Short(c["epsilon"])), Cell.Number(ReportWriter.Short(c["delta"]))]));
-        return $"<h3>Tuning</h3>\n{Html.Paragraph($"{Figures.Count(tuning["folds"])} folds, {candidates.Count} candidates{((bool?)tuning["complete"] == false ? "; the table is partial, see the warnings" : "")}.", "note")}{table}"
+        return $"<h3>Tuning</h3>\n{Html.Paragraph($"{Figures.Count(tuning["folds"])} folds, {candidates.Count} {Counted.Noun(candidates.Count, "candidate")}{((bool?)tuning["complete"] == false ? "; the table is partial, see the warnings" : "")}.", "note")}{table}"
             + $"<div class=\"charts\">\n{Html.Chart("tuning", index, $"Mean {metric} of every candidate", table, "Lines are one standard deviation over the folds", candidates.Count)}</div>\n{cost}";
 
         // The choice is an index or the settings themselves.

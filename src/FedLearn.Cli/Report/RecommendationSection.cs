@@ -34,7 +34,7 @@ internal static class RecommendationSection
                 .. Baselines.Select(b => Cell.Number(ReportWriter.Number(Beside(document, b.Key, set, key))))]));
             string bars = document["baselines"] is not JsonObject { Count: > 0 } ? ""
                 : $"<div class=\"charts\">\n{Html.Chart("baselines", index, "HR@10 among all items", table, name, Baselines.Count + 1, set)}</div>\n";
-            tables += $"<h4>{Html.Text(name)}</h4>\n" + Html.Paragraph($"{Figures.Count(figures["events"])} events of {Figures.Count(figures["users"])} users.", "note") + table + bars;
+            tables += $"<h4>{Html.Text(name)}</h4>\n" + Html.Paragraph($"{Figures.Count(figures["events"], "event")} of {Figures.Count(figures["users"], "user")}.", "note") + table + bars;
         }
 
         if (tables.Length == 0)

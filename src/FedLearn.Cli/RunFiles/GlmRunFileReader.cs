@@ -1,6 +1,7 @@
 using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
 
@@ -495,7 +496,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (!GlmPlan.IsOfClasses(family))
             party.Fault(RunFileErrors.Contradiction, key, $"words stand for classes, and the {family.Name} family predicts numbers.", "Leave them out, or choose binomial or multinomial.");
         else if (_classes is { } classes && words != classes)
-            party.Fault(RunFileErrors.Contradiction, key, $"there are {words} words for {classes} classes.", "Name one word a class, that of class 0 first.");
+            party.Fault(RunFileErrors.Contradiction, key, $"there {Counted.Noun(words, "is", "are")} {words} {Counted.Noun(words, "word")} for {classes} classes.", "Name one word a class, that of class 0 first.");
     }
 
     // A party may replace epsilon, delta or both; what it leaves out is the job's.

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Report;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Running;
@@ -197,7 +198,7 @@ internal static class CompareDocument
 
     /// <summary>How many runs of a row that has figures have none, and why; null elsewhere.</summary>
     private static string? LeftOut(CompareResult result) => result.Reports.Count == 0 || !(result.IsInterrupted || result.Error is not null) ? null : string.Create(CultureInfo.InvariantCulture,
-        $"{result.Planned - result.Reports.Count} of its {result.Planned} runs were {(result.Error is { } error ? $"refused ({error.Id})" : "interrupted or not begun")}: the figures are those of the others.");
+        $"{result.Planned - result.Reports.Count} of its {result.Planned} runs {Counted.Noun(result.Planned - result.Reports.Count, "was", "were")} {(result.Error is { } error ? $"refused ({error.Id})" : "interrupted or not begun")}: the figures are those of the others.");
 
     /// <summary>What delta a row's noise has, where it is not what was asked for; null elsewhere.</summary>
     private static string? DeltaReached(double? asked, double? reached) => reached is null || asked is null ? null : string.Create(CultureInfo.InvariantCulture,

@@ -107,7 +107,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
                 throw new OperationCanceledException(cancellationToken);
             foreach (CompareResult result in results.Where(r => r.Error is null && r.Reports.Count < r.Planned))
                 result.IsInterrupted = true;
-            notes.Add(string.Create(CultureInfo.InvariantCulture, $"The comparison was interrupted: {results.Sum(r => r.Reports.Count)} of its {runs.Sum()} runs ended, and the table is partial."));
+            notes.Add(string.Create(CultureInfo.InvariantCulture, $"The comparison was interrupted: {results.Sum(r => r.Reports.Count)} of its {runs.Sum()} {Counted.Noun(runs.Sum(), "run")} ended, and the table is partial."));
         }
         else if (results.All(r => r.Reports.Count == 0))
         {

@@ -186,8 +186,8 @@ internal static class DssmTasks
         document["modelVersion"] = items.ModelVersion;
         document["vectors"] = request.Vectors is null ? null : PartyDocument.Texts(request.Exports);
         if (unknown > 0)
-            document["note"] = popularity is null ? $"{unknown} of {lists.Length} users are known to no view and got no list: in a private job the popularity of items is a release of its own"
-                : $"{unknown} of {lists.Length} users are known to no view; their lists are the most popular items";
+            document["note"] = popularity is null ? $"{unknown} of {lists.Length} {Counted.Noun(lists.Length, "user")} {Counted.Noun(unknown, "is", "are")} known to no view and got no list: in a private job the popularity of items is a release of its own"
+                : $"{unknown} of {lists.Length} {Counted.Noun(lists.Length, "user")} {Counted.Noun(unknown, "is known to no view; the list has", "are known to no view; their lists are")} the most popular items";
     }
 
     private static void WriteLists(string path, IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, bool[] known) => OutputFile.Write(path, unfinished =>

@@ -125,7 +125,7 @@ internal static class GlmTasks
     {
         int n = prediction.Rows.Count, beyond = Enumerable.Range(0, n).Count(i => Enumerable.Range(0, prediction.Outputs).Any(m => !double.IsFinite(prediction.Means[m * n + i])));
         return beyond == 0 ? null : string.Create(CultureInfo.InvariantCulture,
-            $"{beyond:N0} of {n:N0} predictions are beyond what a number holds: look for cells of these rows that are far from those the model was trained on, and read their scores instead.");
+            $"{beyond:N0} of {n:N0} predictions {Counted.Noun(beyond, "is", "are")} beyond what a number holds: look for cells of {Counted.Noun(beyond, "this row", "these rows")} that are far from those the model was trained on, and read {Counted.Noun(beyond, "its score", "their scores")} instead.");
     }
 
     private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
@@ -163,7 +163,7 @@ internal static class GlmTasks
             _ => "measuring",
         };
         progress.Report(JobProgress.Stage(stage.Party, string.Create(CultureInfo.InvariantCulture,
-            $"{what} {stage.Rows:N0} rows{(stage.Outputs > 1 ? string.Create(CultureInfo.InvariantCulture, $" of {stage.Outputs:N0} classes") : "")}")));
+            $"{what} {stage.Rows:N0} {Counted.Noun(stage.Rows, "row")}{(stage.Outputs > 1 ? string.Create(CultureInfo.InvariantCulture, $" of {stage.Outputs:N0} classes") : "")}")));
     });
 
     private static Told<GlmProgress>? Rounds(IProgress<JobProgress>? progress) => progress is null ? null : new Told<GlmProgress>(p => progress.Report(new JobProgress(p.Party, "round", p.Round, p.Rounds, p.Loss)

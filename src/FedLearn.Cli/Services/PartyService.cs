@@ -59,7 +59,7 @@ internal static class PartyService
         if (health is not null)
             log($"health checks on {health.Address}");
         Task<FedLearnException?>[] running = [.. jobs.Select(job => Task.Run(() => job.RunAsync(stop), CancellationToken.None))];
-        log($"service started: {jobs.Count} {(jobs.Count == 1 ? "job" : "jobs")}");
+        log($"service started: {jobs.Count} {Counted.Noun(jobs.Count, "job")}");
         ServiceManager.Notify(ServiceState.Ready, log);
         Task all = Task.WhenAll(running);
         await all.WaitAsync(stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -67,7 +67,7 @@ internal static class PartyService
         if (!stop.IsCancellationRequested)
         {
             FedLearnException?[] errors = [.. running.Select(r => r.Result), .. unusable.Select(u => u.Error)];
-            log($"service ended: {errors.Count(e => e is null)} of {errors.Length} jobs succeeded");
+            log($"service ended: {errors.Count(e => e is null)} of {errors.Length} {Counted.Noun(errors.Length, "job")} succeeded");
             return errors.FirstOrDefault(e => e is not null)?.ExitCode ?? 0;
         }
 

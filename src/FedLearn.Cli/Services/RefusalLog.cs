@@ -8,8 +8,8 @@ namespace FedLearn.Cli.Services;
 internal sealed class RefusalLog(Action<string> log, TimeProvider? clock = null) : IDisposable
 {
     private readonly RefusalQuota _quota = new(clock ?? TimeProvider.System, left => log(left.Who is { } who
-        ? $"refused '{who}' {left.Count} more times within a minute ({left.ErrorId})"
-        : $"refused others {left.Count} times within a minute"));
+        ? $"refused '{who}' {left.Count} more {Counted.Noun(left.Count, "time")} within a minute ({left.ErrorId})"
+        : $"refused others {left.Count} {Counted.Noun(left.Count, "time")} within a minute"));
 
     /// <summary>Somebody was refused.</summary>
     /// <param name="name">The name that it gave, or its address.</param>

@@ -69,7 +69,7 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
                 Judge(own);
                 if (own.Length >= most)
                     throw new PeerException(ServiceErrors.TooManySessions, $"party file: service.sessionsPerDay, job '{job}'",
-                        string.Create(CultureInfo.InvariantCulture, $"the active party has begun {own.Length} sessions within 24 hours, and this party takes part in {most}; the next one can be at {own[^most] + Window:yyyy-MM-dd HH:mm} UTC."),
+                        string.Create(CultureInfo.InvariantCulture, $"the active party has begun {own.Length} {Counted.Noun(own.Length, "session")} within 24 hours, and this party takes part in {most}; the next one can be at {own[^most] + Window:yyyy-MM-dd HH:mm} UTC."),
                         "Ask why there are so many sessions: each spends of this party's privacy budget. If they are right, raise service.sessionsPerDay at this party.");
                 file.SetLength(end); // what a crash left of a line
                 file.Position = end;

@@ -62,7 +62,7 @@ internal static class PassiveServer
         finally
         {
             GlmScoringCounts counts = party.Counts;
-            log($"stopped: {counts.Requests} messages answered, {counts.Ids} ids, {counts.Unknown} of them without a row here");
+            log($"stopped: {counts.Requests} {Counted.Noun(counts.Requests, "message")} answered, {counts.Ids} {Counted.Noun(counts.Ids, "id")}, {counts.Unknown} of them without a row here");
         }
     }
 }

@@ -109,7 +109,7 @@ public sealed class JointGradientMechanism
         bool known = _recipients.TryGetValue(recipient, out (int Columns, int Answers) had);
         string? fault = known && had.Columns != columns ? "it asks for other columns than before"
             : !known && _recipients.Values.Sum(r => (long)r.Columns) + columns > Calibration.Parameters.Columns ? $"the noise is calibrated for {Calibration.Parameters.Columns} columns of all parties, and there are more"
-            : had.Answers >= Calibration.Releases ? $"the noise is calibrated for {Calibration.Releases} rounds, and all have been answered (A6)"
+            : had.Answers >= Calibration.Releases ? $"the noise is calibrated for {Calibration.Releases} {(Calibration.Releases == 1 ? "round, and it has" : "rounds, and all have")} been answered (A6)"
             : null;
         if (fault is not null)
             throw PrivacyErrors.Refused(JointGradientErrors.AnswersSpent, $"answers to {recipient}", $"{fault}.", "Run the epochs, batches and columns that the job states; others need a new calibration.");

@@ -407,7 +407,7 @@ public sealed class GaussianMechanism
     {
         if (_released >= _calibration.Releases)
             throw PrivacyErrors.Refused(PrivacyErrors.ReleasesSpent, name,
-                $"the noise is calibrated for {_calibration.Releases} messages, and all have been released (A6).",
+                $"the noise is calibrated for {_calibration.Releases} {(_calibration.Releases == 1 ? "message, and it has" : "messages, and all have")} been released (A6).",
                 "Run the epochs and batches that the job states; more of them need a new calibration.");
     }
 

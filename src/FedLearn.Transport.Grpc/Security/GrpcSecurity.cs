@@ -59,6 +59,8 @@ public sealed class GrpcSecurity
             throw Unreadable(certificatePath, "certificate", "it holds no certificate in PEM.");
         if (HasLabel(key, "ENCRYPTED PRIVATE KEY") || key.Contains("Proc-Type: 4,ENCRYPTED", StringComparison.Ordinal))
             throw Unreadable(keyPath, "private key", "the key is encrypted with a password, and passwords are not asked for.");
+        if (!PrivateKeys.Any(label => HasLabel(key, label)))
+            throw Unreadable(keyPath, "private key", "it holds no private key in PEM.");
         try
         {
             X509Certificate2 own = X509Certificate2.CreateFromPem(certificate, key);
@@ -67,7 +69,7 @@ public sealed class GrpcSecurity
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
-            throw Unreadable(keyPath, "private key", "it holds no private key, or not the one of the certificate.", e);
+            throw Unreadable(keyPath, "private key", "its private key is damaged, of an unknown kind, or not the one of the certificate.", e);
         }
     }
 
@@ -131,6 +133,8 @@ public sealed class GrpcSecurity
         : throw Invalid("peers", $"{Peers.Count} peers have pins, and it is not said which of them is called.", "Name the peer that is called."));
 
     private static ConfigurationException Invalid(string what, string cause, string remedy) => new(GrpcErrors.InvalidSecurity, $"identity, {what}", cause, remedy);
+
+    private static readonly string[] PrivateKeys = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
 
     private static bool HasLabel(string text, string label) => text.Contains($"-----BEGIN {label}-----", StringComparison.Ordinal);
 

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Unicode;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Data;
 
@@ -46,6 +47,6 @@ internal static class IdFile
             ids.RemoveLast();
         return ids.Count == (rows ?? ids.Count)
             ? ids
-            : throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {ids.Count} ids for {rows} rows.", "Give one id a line, without a header.");
+            : throw DataErrors.Bad(DataErrors.WrongShape, path, $"there {Counted.Noun(ids.Count, "is", "are")} {ids.Count} {Counted.Noun(ids.Count, "id")} for {rows} {Counted.Noun(rows ?? 0, "row")}.", "Give one id a line, without a header.");
     }
 }

@@ -25,7 +25,7 @@ internal static class NpyTable
         schema ??= TableSchema.Create([.. Enumerable.Range(0, columns).Select(j => Field.Numeric($"x{j}"))], place: path);
         if (schema.FeatureNames.Count != columns)
         {
-            throw DataErrors.Bad(DataErrors.WrongShape, path, $"the array has {columns} columns, and the schema {schema.FeatureNames.Count}.",
+            throw DataErrors.Bad(DataErrors.WrongShape, path, $"the array has {columns} {Counted.Noun(columns, "column")}, and the schema {schema.FeatureNames.Count}.",
                 "Give the columns of the schema, in its order.");
         }
 
@@ -89,7 +89,7 @@ internal static class NpyTable
         string name = kind.ToString().ToLowerInvariant();
         (int count, _, double[] values) = NpyFile.Read(path, dimensions: 1, cancellationToken);
         if (count != rows)
-            throw DataErrors.Bad(DataErrors.WrongShape, path, $"there are {count} values of the {name} for {rows} rows.", "Give one a row.");
+            throw DataErrors.Bad(DataErrors.WrongShape, path, $"there {Counted.Noun(count, "is", "are")} {count} {Counted.Noun(count, "value")} of the {name} for {rows} {Counted.Noun(rows, "row")}.", "Give one a row.");
         if (Array.FindIndex(values, value => !double.IsFinite(value)) is >= 0 and int first)
             throw TableChecks.NotFinite($"{path}, row {first + 1}", name, isFeature: false);
         for (int i = 0; i < rows; i++)

@@ -105,7 +105,7 @@ public static class RowSplit
 
         if (missing > 0)
         {
-            throw DataErrors.Bad(DataErrors.SplitLacksId, path, $"{missing} of the {test.Length} common ids are not in it.",
+            throw DataErrors.Bad(DataErrors.SplitLacksId, path, $"{missing} of the {test.Length} common ids {Counted.Noun(missing, "is", "are")} not in it.",
                 "Add them as train or test; ids of one side only need not be there.");
         }
     }

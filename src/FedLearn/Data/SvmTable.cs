@@ -38,7 +38,7 @@ internal static class SvmTable
         if (source.FirstIndex is not (null or 0 or 1) || source.Columns is < 1 or > MostColumns)
             throw Unsuitable(path, "the first index is neither 0 nor 1, or the number of columns is not from 1 to 10,000,000.", "Correct it, or leave it out.");
         if (schema is not null && source.Columns is { } columns && columns != schema.FeatureNames.Count)
-            throw Unsuitable(path, $"the schema has {schema.FeatureNames.Count} columns, and the source says {columns}.", "Leave the number of columns out.");
+            throw Unsuitable(path, $"the schema has {schema.FeatureNames.Count} {Counted.Noun(schema.FeatureNames.Count, "column")}, and the source says {columns}.", "Leave the number of columns out.");
 
         int first = source.FirstIndex ?? 1;
         var rows = new Rows(path, first, schema?.FeatureNames.Count ?? source.Columns, Columns(schema), needLabel ? source.LabelRange : null, needLabel);

@@ -61,10 +61,11 @@ public sealed record ModelEvaluation
     /// <param name="probabilities">Probabilities of label 1, 0 to 1, shape [n].</param>
     /// <param name="labels">0 or 1, shape [n].</param>
     /// <param name="options">Threshold and resamples; null: the defaults.</param>
-    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    /// <exception cref="ArgumentException">The lengths differ, or a probability is below 0 or above 1.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     public static ModelEvaluation Binary(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options = null)
     {
+        RequireProbabilities(probabilities);
         double[] scores = new double[probabilities.Length];
         for (int i = 0; i < scores.Length; i++)
             scores[i] = BinaryRows.Cut(probabilities[i]);
@@ -77,10 +78,13 @@ public sealed record ModelEvaluation
     /// <param name="probabilities">The probabilities of these log odds, shape [n].</param>
     /// <param name="labels">0 or 1, shape [n].</param>
     /// <param name="options">Threshold and resamples; null: the defaults.</param>
-    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    /// <exception cref="ArgumentException">The lengths differ, or a probability is below 0 or above 1.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
-    public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options) =>
-        Binary(scores, probabilities, labels, options, null, default);
+    public static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options)
+    {
+        RequireProbabilities(probabilities);
+        return Binary(scores, probabilities, labels, options, null, default);
+    }
 
     /// <summary>The same, compared with a model without features of its own. The token leaves intervals out.</summary>
     internal static ModelEvaluation Binary(ReadOnlySpan<double> scores, ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, EvaluationOptions? options, NullModel? none, CancellationToken cancellationToken)
@@ -111,9 +115,13 @@ public sealed record ModelEvaluation
     /// <param name="labels">Whole numbers 0 to M - 1, shape [n].</param>
     /// <param name="classes">Number of classes M, at least 2.</param>
     /// <param name="options">Resamples; null: the defaults. The threshold has no effect.</param>
-    /// <exception cref="ArgumentException">The lengths do not fit, or a label is no class.</exception>
+    /// <exception cref="ArgumentException">The lengths do not fit, a label is no class, or a probability is below 0 or above 1.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option or the number of classes is outside its range.</exception>
-    public static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options = null) => Classes(probabilities, labels, classes, options, null, default);
+    public static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options = null)
+    {
+        RequireProbabilities(probabilities);
+        return Classes(probabilities, labels, classes, options, null, default);
+    }
 
     /// <summary>The same, with the negative log-likelihoods of the labels. The token leaves intervals out.</summary>
     internal static ModelEvaluation Classes(ReadOnlySpan<double> probabilities, ReadOnlySpan<double> labels, int classes, EvaluationOptions? options, double[]? losses, CancellationToken cancellationToken)
@@ -162,6 +170,14 @@ public sealed record ModelEvaluation
         string[] infinite = [.. Metrics.Named().Where(figure => figure.Value is { } value && !double.IsFinite(value)).Select(figure => figure.Key)];
         if (infinite.Length > 0)
             yield return string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", infinite)} of the {set} rows {(infinite.Length == 1 ? "is" : "are")} infinite, and missing here{(Beyond == 0 ? "" : $": {Beyond:N0} row{(Beyond == 1 ? " has" : "s have")} a prediction that, or whose square, is beyond the range of a number")}; look for cells of these rows that are far from the others");
+    }
+
+    // NaN is told apart by the figures.
+    private static void RequireProbabilities(ReadOnlySpan<double> probabilities)
+    {
+        foreach (double p in probabilities)
+            if (p is < 0 or > 1)
+                throw new ArgumentException("A probability is below 0 or above 1.", nameof(probabilities));
     }
 
     private static int CountBeyond(ReadOnlySpan<double> means)

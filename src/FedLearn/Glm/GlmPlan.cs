@@ -243,16 +243,24 @@ internal sealed class GlmPlan
         : party.Party.Role == PartyRole.Passive ? 1e-9
         : party.LabelRange is { } range ? Math.Max(Math.Abs(range.Low), Math.Abs(range.High)) : null;
 
-    /// <summary>Says where the bounds of a private gaussian model keep its predictions away from the labels, whatever the noise. It is computed from public numbers alone.</summary>
+    /// <summary>Says where the bounds of a private model keep its predictions away from the labels, whatever the noise: from public numbers alone where the label has a declared range.</summary>
     /// <param name="active">The active party, as far as it is known here.</param>
-    public IEnumerable<string> NarrowBounds(GlmPartyOptions active)
+    /// <param name="mean">Mean label of the training rows, for labels without a declared range; null where it is not known here.</param>
+    public IEnumerable<string> NarrowBounds(GlmPartyOptions active, double? mean = null)
     {
-        if (Mode is not (PrivacyMode.HdpVfl or PrivacyMode.HeDp) || Family.Kind() != GlmFamilyKind.Gaussian || LabelBound(active) is not { } label)
+        if (Mode is not (PrivacyMode.HdpVfl or PrivacyMode.HeDp) || HasClasses || Family.Outputs > 1)
             yield break;
+        bool identity = Family.Link == "identity";
+        // Of other links the largest label alone: labels of 0 need no prediction of 0, whose logarithm there is none.
+        double farthest = identity ? LabelBound(active) ?? 0 : Math.Abs(Family.LinkOf(active.LabelRange?.High ?? mean ?? double.NaN));
         double row = PreprocessingOptions.RowNorm, reach = WeightNorm * (((Job.Parties.Count - 1) * row) + Math.Sqrt((row * row) + (FreeIntercept ? 1 : 0))) + (Job.Training.OffsetBound ?? 0);
-        if (reach < label)
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"training.weightNorm {WeightNorm:G4} keeps predictions within {reach:G4} of 0 (parties x weightNorm x row bound), and data.labelRange goes to {label:G4}: without any noise the model cannot reach such labels. Subtract the label's usual value and divide by its scale, or raise training.weightNorm, and training.residualClip with it");
+        if (!(reach < farthest) || !double.IsFinite(farthest))
+            yield break;
+        string what = identity ? "predictions" : $"the {Family.Link} of predictions", bound = string.Create(CultureInfo.InvariantCulture, $"training.weightNorm {WeightNorm:G4} keeps {what} within {reach:G4} of 0 (parties x weightNorm x row bound), and ");
+        string remedy = identity ? "Subtract the label's usual value and divide by its scale, or raise training.weightNorm, and training.residualClip with it"
+            : "Divide the labels by their usual value where they need not be whole numbers, or raise training.weightNorm, and training.residualClip with it";
+        yield return active.LabelRange is null ? $"{bound}that of the mean training label is beyond it: without any noise the model cannot reach such labels. {remedy}{CellsOutside.OutsideClaims}"
+            : string.Create(CultureInfo.InvariantCulture, $"{bound}data.labelRange goes to {farthest:G4}{(identity ? "" : " by that measure")}: without any noise the model cannot reach such labels. {remedy}");
     }
 
     // Nor does the steepness of the residual, which may depend on that bound.
@@ -265,9 +273,9 @@ internal sealed class GlmPlan
         if (job.Fold is not { } fold)
             return;
         if (!(fold.Count is >= 2 and <= CrossValidationFold.MostFolds && fold.Index >= 0 && fold.Index < fold.Count))
-            throw new ConfigurationException(GlmErrors.InvalidTuning, "folds", $"they are not 2 to {CrossValidationFold.MostFolds}, or the index of one is out of range.", "Use 5 or 10 folds.");
+            throw new ConfigurationException(GlmErrors.InvalidTuning, "--cross-validate, GlmTuningOptions.Folds or GlmJob.Fold", $"the folds are not 2 to {CrossValidationFold.MostFolds}, or the index of one is out of range.", "Use 5 or 10 folds.");
         if (JointRules.Covers(job.Privacy.Mode))
-            throw JointRules.Invalid("folds", "a cross-validation multiplies the exact gradients of a row.", "Tune in another mode.");
+            throw JointRules.Invalid("--cross-validate, GlmTuningOptions.Folds or GlmJob.Fold", "a cross-validation multiplies the exact gradients of a row.", "Tune in another mode.");
         // A row tested on is no training row of that run, so that noise on the weights does not hide its own features; in the other folds it is a training row.
         if (job.Privacy is { Mode: not (PrivacyMode.None or PrivacyMode.LabelDp), Unit: PrivacyUnit.Record, Evaluation: EvaluationDisclosure.Charged })
             throw Refused(GlmErrors.FoldNotCovered, "privacy.evaluation", "a charged evaluation hides training rows from the scores of others, and in a cross-validation every training row is also a row tested on, whose own score tells of its features.",

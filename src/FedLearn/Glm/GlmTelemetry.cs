@@ -31,7 +31,7 @@ internal static class GlmTelemetry
         };
         // A party alone only orders its rows.
         IEntityAlignment alignment = channels.Count == 0 ? HashedAlignment.Instance : AlignmentChoice.Of(job.Alignment, input.Alignment, input.Party);
-        AlignedRows aligned = await alignment.AlignAsync(task, channels, cancellationToken).ConfigureAwait(false);
+        AlignedRows aligned = await AlignmentChoice.AlignAsync(alignment, input.Party, task, channels, cancellationToken).ConfigureAwait(false);
         telemetry.Aligned(aligned.Rows.Length);
         if (aligned.Warnings.Contains(HashedAlignment.Warning))
             telemetry.ComparedByHash(HashedAlignment.Warning);

@@ -45,7 +45,7 @@ public sealed partial class GlmTrainer
         telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
         GlmModel model = ModelOf(agreement, prepared.Map, prepared.Train, train.Offsets is not null, outcome);
         // Before the others are let go: once one of them has ended, every model is where it belongs.
-        ModelNotSavedException.Save(_input.SaveModel, model);
+        await ChannelGuard.SaveAsync(withArbiter, _input.SaveModel, model).ConfigureAwait(false);
         await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
         if (joint is not null)
             await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
@@ -68,6 +68,7 @@ public sealed partial class GlmTrainer
             Layout = prepared.Layout,
             Train = prepared.Train,
             Test = prepared.Test,
+            Columns = prepared.Map.FeatureNames,
             Zeros = prepared.Zeros,
             Validation = prepared.Validation,
             ValidationTargets = prepared.Validation is null ? null : Targets(rows.HeldOut, training: false),
@@ -135,7 +136,7 @@ public sealed partial class GlmTrainer
             Warnings =
             [
                 .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Said(trained?.Warnings("training")), .. Said(tested?.Warnings("test")), .. lacking,
-                .. IsActive ? _plan.NarrowBounds(_options) : [],
+                .. IsActive ? _plan.NarrowBounds(_options, GlmFamilyExtensions.MeanLabel(train.Labels, train.Weights ?? [])) : [],
                 .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone) : [],
                 .. Said(tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test")),
                 .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, prepared.Map, _input.Table, rows.Train, "training", _plan.Private), .. begun, .. zeroed,

@@ -6,6 +6,9 @@ public static class AlignmentErrors
     /// <summary>A party was given no alignment of the method that the job names.</summary>
     public const string MethodMissing = "FL2523";
 
+    /// <summary>An alignment of one's own named rows that cannot be.</summary>
+    public const string RowsUnusable = "FL2526";
+
     /// <summary>A peer has had all the sessions that it may have.</summary>
     public const string TooManySessions = "FL5160";
 

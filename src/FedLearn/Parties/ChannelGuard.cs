@@ -65,7 +65,9 @@ internal static class ChannelGuard
     /// <param name="work">What is done; its token ends it, also when a party is gone. Its end is waited for in any case.</param>
     /// <param name="cancellationToken">Ends the work.</param>
     /// <param name="clock">Clock of the pauses; null for the system's.</param>
-    public static async Task<T> WhileTheyWaitAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken, TimeProvider? clock = null)
+    /// <param name="mayBeGone">Whether a party that is gone leaves the work alone: what comes after it says so.</param>
+    public static async Task<T> WhileTheyWaitAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<CancellationToken, Task<T>> work, CancellationToken cancellationToken, TimeProvider? clock = null,
+        bool mayBeGone = false)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         CancellationToken stopped = stop.Token;
@@ -84,7 +86,13 @@ internal static class ChannelGuard
                     if (working.IsCompleted)
                         return await working.ConfigureAwait(false);
                     foreach (IPartyChannel channel in waiting)
-                        await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "waiting: this party still computes"), cancellationToken).ConfigureAwait(false);
+                        try
+                        {
+                            await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "waiting: this party still computes"), cancellationToken).ConfigureAwait(false);
+                        }
+                        catch (PeerException) when (mayBeGone)
+                        {
+                        }
                 }
             }
         }
@@ -111,14 +119,50 @@ internal static class ChannelGuard
     public static Task<T> ComputeAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<CancellationToken, T> work, CancellationToken cancellationToken) =>
         WhileTheyWaitAsync(waiting, stop => Task.Run(() => work(stop), stop).WaitAsync(stop), cancellationToken);
 
+    /// <summary>Saves a party's part of a model, whatever becomes of the others meanwhile.</summary>
+    /// <exception cref="ModelNotSavedException">That failed.</exception>
+    public static Task SaveAsync<T>(IReadOnlyList<IPartyChannel> waiting, Action<T>? save, T model, TimeProvider? clock = null) => WhileTheyWaitAsync(waiting, _ =>
+    {
+        ModelNotSavedException.Save(save, model);
+        return Task.FromResult(true);
+    }, CancellationToken.None, clock, mayBeGone: true);
+
+    /// <summary>Makes something while others wait, which is disposed of where a lost peer or a cancellation means that nobody gets it.</summary>
+    public static async Task<T> MakeAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<Task<T>> make, CancellationToken cancellationToken)
+    {
+        (T? made, bool isMade) = (default, false);
+        try
+        {
+            return await WhileTheyWaitAsync(waiting, async _ =>
+            {
+                made = await make().ConfigureAwait(false);
+                isMade = true;
+                return made;
+            }, cancellationToken).ConfigureAwait(false);
+        }
+        catch when (isMade)
+        {
+            if (made is IAsyncDisposable later)
+                await later.DisposeAsync().ConfigureAwait(false);
+            else
+                (made as IDisposable)?.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Ends a session whose parties keep what they go on with until each of them has what came of it. The party that all others talk to hears the end of each before it says its own: theirs
     /// say that they have their part, its own that everybody has.</summary>
-    public static async Task EndAsync(IReadOnlyList<IPartyChannel> channels, bool isActive, CancellationToken cancellationToken)
+    public static async Task EndAsync(IReadOnlyList<IPartyChannel> channels, bool isActive, CancellationToken cancellationToken, TimeProvider? clock = null)
     {
         if (isActive)
         {
-            foreach (IPartyChannel channel in channels)
-                await channel.PeerCompletedAsync(cancellationToken).ConfigureAwait(false);
+            // A party that has its model waits for those that still save theirs.
+            await WhileTheyWaitAsync(channels, async stop =>
+            {
+                foreach (IPartyChannel channel in channels)
+                    await channel.PeerCompletedAsync(stop).ConfigureAwait(false);
+                return true;
+            }, cancellationToken, clock, mayBeGone: true).ConfigureAwait(false);
             // Everybody has everything: nothing stops the end any more, neither a peer that vanishes nor this party, or some would have ended and others not.
             await Task.WhenAll(channels.Select(channel => channel.CompleteAsync(CancellationToken.None).AsTask())).ConfigureAwait(false);
             return;

@@ -34,11 +34,11 @@ public sealed record AlignmentCaps
         ArgumentNullException.ThrowIfNull(record);
         if (record.PeerIds > PeerIds)
             throw new PrivacyRefusedException(AlignmentErrors.TooManyIds, $"alignment with '{record.Peer}'", string.Create(CultureInfo.InvariantCulture,
-                $"the peer brings {record.PeerIds} ids, and may bring {PeerIds}: it could test as many."),
+                $"the peer brings {record.PeerIds} {Counted.Noun(record.PeerIds, "id")}, and may bring {PeerIds}: it could test as many."),
                 "Ask the peer why it brings so many; raise the cap (alignment.peerIds in a run file) if that is right.");
         if (begun >= SessionsPerDay)
             throw new PrivacyRefusedException(AlignmentErrors.TooManySessions, $"alignment with '{record.Peer}'", string.Create(CultureInfo.InvariantCulture,
-                $"the peer has begun {begun} sessions within 24 hours, and may begin {SessionsPerDay}: each lets it test ids."),
+                $"the peer has begun {begun} {Counted.Noun(begun, "session")} within 24 hours, and may begin {SessionsPerDay}: each lets it test ids."),
                 "Wait, or raise the cap (alignment.sessionsPerDay in a run file) if so many are right.");
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using FedLearn.Diagnostics;
 
 namespace FedLearn.Parties;
 
@@ -16,6 +17,6 @@ internal static class SmallOverlap
     {
         if ((long?)common * UsualPart < own)
             yield return string.Create(CultureInfo.InvariantCulture,
-                $"only {common:N0} of the {own:N0} rows of '{party}' are common: where more were expected, ids may be written in another way at the other parties (leading zeros, letter case, a prefix)");
+                $"only {common:N0} of the {own:N0} rows of '{party}' {Counted.Noun(common!.Value, "is", "are")} common: where more were expected, ids may be written in another way at the other parties (leading zeros, letter case, a prefix)");
     }
 }

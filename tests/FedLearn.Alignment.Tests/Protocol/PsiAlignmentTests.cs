@@ -4,6 +4,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Protocol;
 using FedLearn.Testing;
+using FedLearn.Tests.Parties;
 
 namespace FedLearn.Alignment.Tests.Protocol;
 
@@ -135,6 +136,38 @@ public sealed class PsiAlignmentTests
         AlignedRows[] rows = await Task.WhenAll(active, passive, Side(2, late.Passive));
         string[] common = [.. ids.Aggregate((a, b) => [.. a.Intersect(b)])];
         Assert.All(rows.Zip(ids), p => Assert.Equal(common.Order(), p.First.Rows.Select(r => p.Second[r]).Order()));
+    }
+
+    /// <summary>Reading, hashing and counting ids takes as long as there are of them.</summary>
+    [Fact]
+    public async Task AlignAsync_PreparesLong_TheOthersAreToldToWait()
+    {
+        int names = Interlocked.Increment(ref _sessions);
+        (InMemoryChannel Active, InMemoryChannel Passive) pair = InMemoryChannel.CreatePair($"align{names}-0", $"align{names}-1");
+        using var work = new WorkOfOthers($"align{names}-0 to align{names}-1");
+        Task<AlignedRows> Side(PartyRole role, IReadOnlyList<string> ids, IPartyChannel channel) => new PsiAlignment(new PsiOptions()).AlignAsync(
+            new AlignmentTask { Role = role, Ids = ids, Seed = 1, JobDigest = PsiPair.JobDigest, Parties = 2 }, [channel], TestContext.Current.CancellationToken);
+        AlignedRows[] rows = await Task.WhenAll(Side(PartyRole.Active, work.Reads(Ids(0)), work.Of(pair.Active)), Side(PartyRole.Passive, Ids(1), pair.Passive));
+        Assert.True(work.WereTold);
+        Assert.Equal(rows[0].Rows.Select(r => Ids(0)[r]), rows[1].Rows.Select(r => Ids(1)[r]));
+    }
+
+    [Fact]
+    public async Task RunAsync_TwoOfOneRole_SaysThatOneIsToBeActive()
+    {
+        int names = Interlocked.Increment(ref _sessions);
+        (InMemoryChannel First, InMemoryChannel Second) pair = InMemoryChannel.CreatePair($"align{names}-0", $"align{names}-1");
+        Task<PsiResult>[] sides = [.. new[] { pair.First, pair.Second }.Select((channel, i) => PsiParty.RunAsync(PartyRole.Active, Ids(i), PsiPair.JobDigest, channel, cancellationToken: TestContext.Current.CancellationToken))];
+        foreach (Task<PsiResult> side in sides)
+        {
+            PeerException error = await Assert.ThrowsAsync<PeerException>(() => side);
+            if (error.Id == PsiErrors.Disagreement)
+                Assert.Contains("one of the two parties is active and the other passive", error.Remedy, StringComparison.Ordinal);
+            else
+                Assert.Equal(PsiErrors.Disagreement, error.PeerErrorId);
+        }
+
+        Assert.Contains(sides, side => side.Exception!.InnerException is PeerException { Id: PsiErrors.Disagreement });
     }
 
     private static string[] Ids(int party)

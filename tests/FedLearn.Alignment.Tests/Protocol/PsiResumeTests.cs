@@ -103,6 +103,7 @@ public sealed class PsiResumeTests : IDisposable
         ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() =>
             PsiParty.RunAsync(PartyRole.Active, own, PsiPair.JobDigest, full, options, cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal((PsiErrors.StateUnusable, "its disk is full."), (error.Id, error.Cause));
+        Assert.Contains(options.StateDirectory, error.Place, StringComparison.Ordinal);
         await a.DisposeAsync();
         await Assert.ThrowsAnyAsync<FedLearnException>(() => passive);
 
@@ -159,6 +160,7 @@ public sealed class PsiResumeTests : IDisposable
             ConfigurationException error = await Assert.ThrowsAsync<ConfigurationException>(() =>
                 PsiParty.RunAsync(PartyRole.Active, ["a"], PsiPair.JobDigest, a, options, cancellationToken: TestContext.Current.CancellationToken));
             Assert.Equal(PsiErrors.StateUnusable, error.Id);
+            Assert.Contains(_folder, error.Place, StringComparison.Ordinal);
         }
     }
 

@@ -42,6 +42,19 @@ public class PrivacyCommandTests
         return at < 0 ? [.. args, option, value] : [.. args[..(at + 1)], value, .. args[(at + 2)..]];
     }
 
+    [Theory]
+    [InlineData("--l2", "-1")]
+    [InlineData("--step-size", "0")]
+    [InlineData("--weight-norm", "0")]
+    [InlineData("--target-bound", "-1")]
+    public async Task Calibrate_NumberOutOfItsRange_NamesTheOption(string option, string value)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", .. With(Legal, option, value)]);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains($"{option}: it is not a finite number", run.Error, StringComparison.Ordinal);
+        Assert.Contains("FL2300", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Calibrate_Multinomial_NeedsItsClasses()
     {

@@ -74,10 +74,10 @@ public class TrainTests
 
     /// <summary>Standard errors that columns do not allow: those of the telephone company alone, or with the bank's.</summary>
     [Theory]
-    [InlineData("grpc", true, "a column of 'telco' is a linear combination of its others")]
-    [InlineData("grpc", false, "of all parties together")]
-    [InlineData("in-memory", false, "of all parties together")]
-    public async Task Train_NoStandardErrors_KeepsModelAndReport(string transport, bool own, string why)
+    [InlineData("grpc", true, "a column of 'telco' is a linear combination of its others", "telco: linearly dependent over the training rows: 'calls', 'debt'")]
+    [InlineData("grpc", false, "of all parties together", "bank: linearly dependent over the training rows: 'age', columns of 'telco'")]
+    [InlineData("in-memory", false, "of all parties together", "bank: linearly dependent over the training rows: 'age', columns of 'telco'")]
+    public async Task Train_NoStandardErrors_KeepsModelAndReport(string transport, bool own, string why, string named)
     {
         using var scene = new Scene();
         Dictionary<string, string> ages = scene.Cells("bank.csv").ToDictionary(r => r["id"], r => r["age"]);
@@ -90,6 +90,7 @@ public class TrainTests
         string warning = Assert.Single(report["warnings"]!.AsArray().Select(w => (string)w!), w => w.StartsWith("the model has no standard errors: ", StringComparison.Ordinal));
         Assert.Contains(why, warning, StringComparison.Ordinal);
         Assert.Contains(warning, run.Error, StringComparison.Ordinal);
+        Assert.Contains(named, report["warnings"]!.AsArray().Select(w => (string)w!));
     }
 
     /// <summary>Ids of which most are written in another way at one party.</summary>

@@ -15,6 +15,9 @@ internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.Ma
     private readonly string? _fault = fault;
     private int _made, _alive;
 
+    /// <summary>Called before a tower is made.</summary>
+    public Action Creating { get; init; } = () => { };
+
     /// <summary>Called before an evaluation outside training.</summary>
     public Action Measuring { get; init; } = () => { };
 
@@ -30,7 +33,11 @@ internal sealed class BreakingTowers(int steps = int.MaxValue, int most = int.Ma
     /// <summary>Towers that were made and that nobody has disposed of.</summary>
     public int Alive => Volatile.Read(ref _alive);
 
-    public ITower Create(TowerSpec spec, long seed) => Count(Towers.Create(spec, seed));
+    public ITower Create(TowerSpec spec, long seed)
+    {
+        Creating();
+        return Count(Towers.Create(spec, seed));
+    }
 
     public ITower Restore(TowerSpec spec, ReadOnlyMemory<byte> state) => Count(Towers.Restore(spec, state));
 

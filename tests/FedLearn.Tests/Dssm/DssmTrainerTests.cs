@@ -179,12 +179,17 @@ public class DssmTrainerTests
         });
     }
 
-    // What comes before the first round: reading events, finding the users in common, looking samples up, writing the first state. Views wait for each other too.
+    // What comes before the first round: the run, reading events, finding the users in common, looking samples up, making towers, writing the first state. And saving what came of it. Views wait for each other too.
     [Theory]
     [InlineData("events", "shop to profile", "shop to taste")]
     [InlineData("alignment", "shop to profile")]
     [InlineData("state of shop", "shop to profile", "shop to taste")]
     [InlineData("state of taste", "taste to shop", "shop to profile")]
+    [InlineData("run of taste", "taste to shop")]
+    [InlineData("towers of shop", "shop to profile", "shop to taste")]
+    [InlineData("towers of taste", "taste to shop", "shop to profile")]
+    [InlineData("model of shop", "shop to profile", "shop to taste")]
+    [InlineData("model of taste", "taste to shop", "shop to profile")]
     public async Task TrainAsync_PreparesLong_ThePartiesThatWaitAreTold(string what, params string[] waiting)
     {
         CancellationToken cancellation = TestContext.Current.CancellationToken;
@@ -194,7 +199,10 @@ public class DssmTrainerTests
         {
             Interactions = what == "events" && input.Interactions is { } table ? new InteractionTable(table.Users, new Later<Interaction>(table.Events, () => begun ? work.Reads(table.Events) : table.Events)) : input.Interactions,
             Alignment = what == "alignment" && input.Party == "taste" ? new SlowAlignment(work) : null,
-            Runs = what == $"state of {input.Party}" ? new SlowRuns(work) : null,
+            Runs = what == $"state of {input.Party}" || what == $"run of {input.Party}" ? new SlowRuns(work, atBegin: what[0] == 'r') : null,
+            ItemTower = what == "towers of shop" && input.Items is not null ? new BreakingTowers { Creating = work.Wait } : null,
+            ViewTower = what == "towers of taste" && input.Party == "taste" ? new BreakingTowers { Creating = work.Wait } : null,
+            SaveModel = what == $"model of {input.Party}" ? _ => work.Wait() : null,
         }, Towers))];
         begun = true;
         await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(p => p.JoinRequest)], new ChannelOptions(),
@@ -264,13 +272,19 @@ public class DssmTrainerTests
         }
     }
 
-    private sealed class SlowRuns(WorkOfOthers work) : IRunStore
+    private sealed class SlowRuns(WorkOfOthers work, bool atBegin) : IRunStore
     {
         private readonly InMemoryRunStore _inner = new();
 
         public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest) => _inner.Find(party, termsDigest);
 
-        public IRunState Begin(RunIdentity run) => new State(_inner.Begin(run), work);
+        public IRunState Begin(RunIdentity run)
+        {
+            if (!atBegin)
+                return new State(_inner.Begin(run), work);
+            work.Wait();
+            return _inner.Begin(run);
+        }
 
         public IRunState Continue(CutOffRun run) => _inner.Continue(run);
 

@@ -42,6 +42,18 @@ public sealed class ModelEvaluationTests
         }
     }
 
+    [Theory]
+    [InlineData(2.0)]
+    [InlineData(-.1)]
+    [InlineData(double.PositiveInfinity)]
+    public void Probabilities_BelowZeroOrAboveOne_AreRefused(double probability)
+    {
+        double[] probabilities = [.5, probability], labels = [0, 1];
+        Assert.Equal("probabilities", Assert.Throws<ArgumentException>(() => ModelEvaluation.Binary(probabilities, labels)).ParamName);
+        Assert.Equal("probabilities", Assert.Throws<ArgumentException>(() => ModelEvaluation.Binary([0, 1], probabilities, labels, null)).ParamName);
+        Assert.Equal("probabilities", Assert.Throws<ArgumentException>(() => ModelEvaluation.Classes([.5, probability, .5, .5], labels, 2)).ParamName);
+    }
+
     [Fact]
     public void Curves_ScikitLearnRows_AreItsCurves()
     {

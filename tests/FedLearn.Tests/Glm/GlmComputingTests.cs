@@ -57,6 +57,19 @@ public class GlmComputingTests
         Assert.Equal([slow], ends.Index().Where(end => end.Item.Releases.Keys.Any(release => release.Name.StartsWith("waiting", StringComparison.Ordinal))).Select(end => end.Index));
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Train_SavesLong_TheOtherIsTold(int slow)
+    {
+        var data = VerticalData.Random(66, "gaussian", 40, 2, 2);
+        using var told = new ManualResetEventSlim();
+        GlmPartyInput[] inputs = [.. data.Inputs()];
+        inputs[slow] = inputs[slow] with { SaveModel = _ => Assert.True(told.Wait(TimeSpan.FromMinutes(1))) };
+        GlmPartyResult[] results = await TrainAsync(data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 2 }), inputs, told, impatient: slow);
+        Assert.All(results, result => Assert.NotNull(result.Model));
+    }
+
     private static Table Slow(Table table, ManualResetEventSlim told) =>
         new(table.Schema, table.Ids, new SlowCells(table.Cells!, told), new RowInputs { Labels = table.Labels }, table.Place);
 

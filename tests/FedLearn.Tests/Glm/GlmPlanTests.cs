@@ -36,8 +36,31 @@ public class GlmPlanTests
         GlmPartyOptions active = job.Parties[0] with { LabelRange = (low, high) };
         Assert.Equal(told, GlmPlan.Create(job).NarrowBounds(active).Any());
         Assert.Empty(GlmPlan.Create(job).NarrowBounds(job.Parties[0]));
-        Assert.Empty(GlmPlan.Create(job with { Model = new() { Family = GlmFamilies.Poisson } }).NarrowBounds(active));
         Assert.Empty(GlmPlan.Create(job with { Privacy = new() }).NarrowBounds(active));
+    }
+
+    /// <summary>The bounds keep the logarithm of predictions within 2 x weightNorm of 0. Labels without a declared range are told of by their mean, as private rows are.</summary>
+    [Theory]
+    [InlineData(3, 0.0, 100_000.0, null, true)]
+    [InlineData(6, 0.0, 100_000.0, null, false)]
+    [InlineData(3, null, null, 100_000.0, true)]
+    [InlineData(3, null, null, 1e-4, true)]
+    [InlineData(6, null, null, 100_000.0, false)]
+    [InlineData(3, null, null, 0.0, false)]
+    [InlineData(3, null, null, null, false)]
+    public void NarrowBounds_LogLink_AreToldOfTheLogarithm(double weightNorm, double? low, double? high, double? mean, bool told)
+    {
+        foreach (IGlmFamily family in (IGlmFamily[])[GlmFamilies.Gamma, GlmFamilies.Poisson, GlmFamilies.Tweedie(1.5)])
+        {
+            GlmJob job = Private with { Model = new() { Family = family }, Training = Private.Training with { WeightNorm = weightNorm } };
+            string[] warnings = [.. GlmPlan.Create(job).NarrowBounds(job.Parties[0] with { LabelRange = low is { } from ? (from, high!.Value) : null }, mean)];
+            Assert.Equal(told, warnings.Length > 0);
+            Assert.All(warnings, warning => Assert.Contains("the log of predictions", warning, StringComparison.Ordinal));
+            Assert.All(warnings, warning => Assert.Equal(mean is not null, warning.EndsWith(CellsOutside.OutsideClaims, StringComparison.Ordinal)));
+        }
+
+        // Probabilities of classes need no bound of labels.
+        Assert.Empty(GlmPlan.Create(Private).NarrowBounds(Private.Parties[0], 1));
     }
 
     /// <summary>Error id of a job at its two parties, "" where it is accepted.</summary>

@@ -43,6 +43,52 @@ public class ChannelGuardTests
         await Assert.ThrowsAsync<PeerException>(() => lost);
     }
 
+    /// <summary>Whoever has its model waits for those that still save theirs; it may be gone by then.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task End_OneOfSeveralStillSaves_TheOthersAreToldToWait(bool isGone)
+    {
+        var clock = new ManualClock();
+        (InMemoryChannel toTelco, InMemoryChannel telco) = InMemoryChannel.CreatePair("bank", "telco");
+        (InMemoryChannel toShop, InMemoryChannel shop) = InMemoryChannel.CreatePair("bank", "shop");
+        Task early = ChannelGuard.EndAsync([telco], isActive: false, Token);
+        await toTelco.PeerCompletedAsync(Token);
+        if (isGone)
+            await telco.DisposeAsync();
+        Task bank = ChannelGuard.EndAsync([toTelco, toShop], isActive: true, Token, clock);
+        await clock.WaitForTimerAsync(ChannelGuard.Patience, Token);
+        clock.Advance(ChannelGuard.Patience);
+        Assert.Equal(AlignmentStep.Waiting, (await shop.ReceiveAsync<AlignmentMessage>(0, 0, Token)).Step);
+        await ChannelGuard.EndAsync([shop], isActive: false, Token);
+        await bank;
+        if (isGone)
+            await Assert.ThrowsAsync<PeerException>(() => early);
+        else
+            await early;
+        Assert.Equal(isGone ? 0 : 1, toTelco.Statistics.MessagesSent);
+    }
+
+    [Fact]
+    public async Task Make_PeerIsGoneMeanwhile_DisposesOfWhatNobodyGets()
+    {
+        (InMemoryChannel toTelco, _) = InMemoryChannel.CreatePair("bank", "telco");
+        var told = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var made = new MemoryStream();
+        var lost = new HastyChannel(toTelco, () =>
+        {
+            told.SetResult();
+            throw ProtocolErrors.Peer(ProtocolErrors.PeerGone, "telco", "test", "it is gone.", "Look.");
+        });
+        Task<MemoryStream> making = ChannelGuard.MakeAsync([lost], async () =>
+        {
+            await told.Task;
+            return made;
+        }, Token);
+        Assert.Equal(ProtocolErrors.PeerGone, (await Assert.ThrowsAsync<PeerException>(() => making)).Id);
+        Assert.False(made.CanRead);
+    }
+
     [Fact]
     public async Task WhileTheyWait_WorkTakesLong_IsToldEveryThirdOfTheLimit()
     {

@@ -18,6 +18,10 @@ public sealed class ViewTable
         ArgumentNullException.ThrowIfNull(rows);
         if (rowUser.Length != rows.Rows || (moments is not null && moments.Length != rows.Rows))
             throw new ArgumentException("There is not one user and moment a row.");
+        if (users.Distinct(StringComparer.Ordinal).Count() < users.Count)
+            throw new ArgumentException("A user is listed twice.", nameof(users));
+        if (Array.Exists(rowUser, user => user < 0 || user >= users.Count))
+            throw new ArgumentException("A row's user is not in the list of users.", nameof(rowUser));
         (Users, RowUser, Moments, Rows) = (users, rowUser, moments, rows);
         FirstRow = new int[users.Count];
         RowCount = new int[users.Count];

@@ -1,5 +1,6 @@
 using System.Globalization;
 using FedLearn.Aggregation;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -53,7 +54,7 @@ internal static class DeviceClaims
         double laterEpsilon = figures.LaterEpsilon ?? throw new InvalidOperationException("Devices throw coins.");
         var later = new DevicePrivacyFigure(DeviceObserver.Later, null, laterEpsilon, delta, "add/remove", string.Create(CultureInfo.InvariantCulture,
             $"unit device, add/remove: ({laterEpsilon:0.0000}, {delta:0.0e+0}) against later observers of model versions who know no roster, "
-            + $"over {job.Training.Rounds} rounds; only if every enrolled device throws its own secret coin (q = {job.Training.Participation:0.####})"));
+            + $"over {job.Training.Rounds} {Counted.Noun(job.Training.Rounds, "round")}; only if every enrolled device throws its own secret coin (q = {job.Training.Participation:0.####})"));
         List<string> warnings =
         [
             Poisoning,

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
@@ -49,12 +50,12 @@ internal sealed class DeviceParticipation
 
     /// <summary>Lets an update leave: noised once, kept and charged, in private modes; on the fixed point of the masks, or as it is, without.</summary>
     /// <param name="update">Federated blocks; in mode none followed by the number of samples.</param>
-    /// <exception cref="Diagnostics.PrivacyRefusedException">FL5171: the cap is reached.</exception>
+    /// <exception cref="PrivacyRefusedException">FL5171: the cap is reached.</exception>
     public Released<ModelUpdate> Release(double[] update)
     {
         if (_count >= _plan.MaxParticipations)
-            throw new Diagnostics.PrivacyRefusedException(DeviceErrors.ParticipationsSpent, "device update",
-                $"the device has taken part {_count} times, attempts that came to nothing included, and the job allows no more.", "A new job needs a new budget; until then the device stays out.");
+            throw new PrivacyRefusedException(DeviceErrors.ParticipationsSpent, "device update",
+                $"the device has taken part {_count} {Counted.Noun(_count, "time")}, attempts that came to nothing included, and the job allows no more.", "A new job needs a new budget; until then the device stays out.");
         if (_calibration is null)
         {
             _count++;

@@ -203,7 +203,7 @@ public sealed class DeviceServer : IDisposable
                 return;
         }
 
-        throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{_plan.Job.Training.AttemptsPerRound} attempts came to nothing; the last one: {last?.Failure}.",
+        throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{_plan.Job.Training.AttemptsPerRound} {Counted.Noun(_plan.Job.Training.AttemptsPerRound, "attempt")} came to nothing; the last one: {last?.Failure}.",
             last is { Masked: true, Participants: > DeviceJob.MaskedClients } ? "Lower the participation in a new job, so that fewer of the devices take part at once."
                 : "Wait for more devices, lower the threshold in a new job, or allow more attempts.");
     }
@@ -220,7 +220,7 @@ public sealed class DeviceServer : IDisposable
         try
         {
             if (count < _plan.Threshold)
-                throw new AttemptFailure($"{count} devices take part, and the threshold is {_plan.Threshold}");
+                throw new AttemptFailure($"{count} {Counted.Noun(count, "device takes", "devices take")} part, and the threshold is {_plan.Threshold}");
             if (masked && count > DeviceJob.MaskedClients)
                 throw new AttemptFailure($"{count} devices take part, and masks are for at most {DeviceJob.MaskedClients}");
             DeviceAggregate aggregate = new(_plan, _work.Calibration, _work.UploadLength);
@@ -275,7 +275,7 @@ public sealed class DeviceServer : IDisposable
                 own.SetResult();
             }
         }, cancellationToken).ConfigureAwait(false)).Count;
-        return taken >= _plan.Threshold ? taken : throw new AttemptFailure($"{taken} devices are left, and the threshold is {_plan.Threshold}");
+        return taken >= _plan.Threshold ? taken : throw new AttemptFailure($"{taken} {Counted.Noun(taken, "device is", "devices are")} left, and the threshold is {_plan.Threshold}");
     }
 
     private async Task<int> MaskedAsync(List<Member> participants, DeviceInvitation offer, Released<ModelParameters> model, DeviceAggregate aggregate, CancellationToken cancellationToken)

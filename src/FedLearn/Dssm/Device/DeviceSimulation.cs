@@ -70,7 +70,7 @@ public sealed class DeviceSimulation : IDisposable
             }
             while (last.Failure is not null && ++time < training.AttemptsPerRound);
             if (last.Failure is not null)
-                throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{training.AttemptsPerRound} attempts came to nothing; the last one: {last.Failure}.",
+                throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{training.AttemptsPerRound} {Counted.Noun(training.AttemptsPerRound, "attempt")} came to nothing; the last one: {last.Failure}.",
                     "Enrol more devices, lower the threshold or raise the participation, or allow more attempts.");
         }
 
@@ -84,7 +84,7 @@ public sealed class DeviceSimulation : IDisposable
     {
         int[] clients = [.. Enumerable.Range(0, _devices.Count).Where(i => _participations[i].Willing(attempt))];
         if (clients.Length < _plan.Threshold)
-            return new(round, attempt, clients.Length, 0, false, $"{clients.Length} devices take part, and the threshold is {_plan.Threshold}");
+            return new(round, attempt, clients.Length, 0, false, $"{clients.Length} {Counted.Noun(clients.Length, "device takes", "devices take")} part, and the threshold is {_plan.Threshold}");
         bool masked = _plan.Job.Privacy.SecureAggregation && clients.Length <= DeviceJob.MaskedClients;
         var aggregate = new DeviceAggregate(_plan, _work.Calibration, _work.UploadLength);
         Released<ModelUpdate>[] held = new Released<ModelUpdate>[masked ? clients.Length : 0];
@@ -159,7 +159,7 @@ public sealed class DeviceSimulation : IDisposable
             notes.Add("simulation: devices keep no ledger");
         DeviceRound[] made = [.. rounds.Where(r => r.Failure is null)];
         if (_plan.Job.Privacy.SecureAggregation && made.Count(r => !r.Masked) is > 0 and var unmasked)
-            notes.Add($"{unmasked} of {made.Length} rounds had more than {DeviceJob.MaskedClients} clients and ran without masks: real devices of such a round would need another aggregation graph");
+            notes.Add($"{unmasked} of {made.Length} {Counted.Noun(made.Length, "round")} had more than {DeviceJob.MaskedClients} clients and ran without masks: real devices of such a round would need another aggregation graph");
         return notes;
     }
 }

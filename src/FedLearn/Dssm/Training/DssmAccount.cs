@@ -1,5 +1,6 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 
@@ -42,7 +43,7 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
             yield return warning;
         LedgerEntry[] others = [.. entries.Where(e => e.Charge.RunId != RunId && e.Costs(Party, DataSet, PrivacyUnit.Record))];
         if (others.Count(e => DssmClaims.IsOwnMessages(e.Charge)) is > 0 and var own)
-            yield return $"{own} earlier {(own == 1 ? "run over these people is" : "runs over these people are")} booked as own messages: what they told through trained parameters is in no sum of the ledger";
+            yield return $"{own} earlier {Counted.Noun(own, "run over these people is", "runs over these people are")} booked as own messages: what they told through trained parameters is in no sum of the ledger";
     }
 
     protected override string Unit => DssmClaims.Name(plan.Unit);

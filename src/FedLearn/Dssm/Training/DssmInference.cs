@@ -87,7 +87,7 @@ public sealed class DssmInference
                 "Use the items of the training, or train again.");
         // A view cannot tell whom the active party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.
         if (purpose == DssmPurpose.Recommend && !newUsers && input.Interactions is { } table && table.Users.Count - table.Events.Select(e => e.User).Distinct().Count() is > 0 and int more)
-            throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} users of whom it has no events, and the views have not agreed to send vectors of such people.",
+            throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} {Counted.Noun(more, "user")} of whom it has no events, and the views have not agreed to send vectors of such people.",
                 "Leave them out, or let every party agree: fedlearn party --new-users.");
         Terms = DssmJobTerms.Of(job, purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend", newUsers);
         // Parts of two trainings do not go together, so the version of the model stands where a training has the schema.

@@ -137,8 +137,9 @@ public sealed class DssmTrainer
         ChannelGuard.CheckCount(channels, _options.Party.Role, _job.Parties.Count);
         return await Telemetry().RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
-            using DssmKeptRun kept = DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind, DssmKeptRun.Interval(_job, _plan), DssmKeptRun.Beside(_job, _plan),
-                _job.MaskedSum && !IsActive, _input.Ledger);
+            // A large state takes its time to read.
+            using DssmKeptRun kept = await ChannelGuard.MakeAsync(channels, () => Task.FromResult(DssmKeptRun.Open(Runs, _input.Party, Terms, agreement, _input.RunId ?? PrivacyCharge.NewRunId(), _kind,
+                DssmKeptRun.Interval(_job, _plan), DssmKeptRun.Beside(_job, _plan), _job.MaskedSum && !IsActive, _input.Ledger)), cancellationToken).ConfigureAwait(false);
             using DssmAccount account = Account(agreement, kept.RunId ?? _input.RunId);
             try
             {
@@ -196,9 +197,13 @@ public sealed class DssmTrainer
         bool waits = _job.Training.CheckpointRounds > 0;
         int round = _job.Training.Epochs * BatchesOf(result.Counts.Train);
         if (IsActive && waits)
-            foreach (IPartyChannel channel in channels)
-                await ChannelGuard.ReceiveReadyAsync(channel, round, cancellationToken).ConfigureAwait(false);
-        ModelNotSavedException.Save(_input.SaveModel, result.Model);
+            // A view that is done waits for those that still save.
+            await ChannelGuard.WhileTheyWaitAsync(channels, async stop =>
+            {
+                foreach (IPartyChannel channel in channels)
+                    await ChannelGuard.ReceiveReadyAsync(channel, round, stop).ConfigureAwait(false);
+            }, cancellationToken).ConfigureAwait(false);
+        await ChannelGuard.SaveAsync(channels, _input.SaveModel, result.Model).ConfigureAwait(false);
         if (!IsActive && waits)
             await channels[0].SendAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "agreement: the view is done"), cancellationToken).ConfigureAwait(false);
         await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
@@ -220,7 +225,7 @@ public sealed class DssmTrainer
         int evaluated = samples.Rows.Skip(1).Sum(r => r.Length), batches = BatchesOf(samples.Rows[0].Length);
         SampleChecks.Check(_job, samples, !isStatic, channel.RemoteParty);
         TowerSpec spec = Spec(view.Rows.Inputs);
-        using ITower tower = await thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))).ConfigureAwait(false);
+        using ITower tower = await ChannelGuard.MakeAsync([channel], () => thread.RunAsync(() => (_input.ViewTower ?? _towers).Create(spec, Seed(_input.Party))), cancellationToken).ConfigureAwait(false);
         await thread.RunAsync(() => CheckTower(tower)).ConfigureAwait(false);
         EmbeddingCalibration? calibration = Calibrate(_plan.OneShot ? 1 : batches, isStatic, _plan.ViewGroups(tower.ParameterCount), EvaluationOf(samples));
         DssmMessageRoom.Check(_plan, _options.Party.Role, [.. sets.Zip(samples.Rows, (name, rows) => (name, rows.Length))], _plan.OneShot && isStatic ? samples.CommonUsers.Length : null, BitsOf(calibration), [channel]);
@@ -241,7 +246,7 @@ public sealed class DssmTrainer
             await viewRun.SendEvaluationAsync(_job.Training.Epochs * batches, set, cancellationToken).ConfigureAwait(false);
         return await EndAsync([channel], kept, account, new DssmPartyResult
         {
-            Model = Model(agreement, kept) with { View = new SavedTower(spec, await thread.RunAsync(tower.Save).ConfigureAwait(false)) },
+            Model = Model(agreement, kept) with { View = new SavedTower(spec, await ChannelGuard.WhileTheyWaitAsync([channel], _ => thread.RunAsync(tower.Save), cancellationToken).ConfigureAwait(false)) },
             Privacy = null!,
             History = history,
             BestEpoch = best,
@@ -283,7 +288,7 @@ public sealed class DssmTrainer
         if (_plan.OneShot)
             foreach (ViewPeer peer in peers)
                 received.Add(await ReceiveOnceAsync(peer, sets, cancellationToken).ConfigureAwait(false));
-        ActiveTowers towers = await thread.RunAsync(() => CreateTowers(thread, samples, received)).ConfigureAwait(false);
+        ActiveTowers towers = await ChannelGuard.MakeAsync(channels, () => thread.RunAsync(() => CreateTowers(thread, samples, received)), cancellationToken).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
         EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.ActiveGroups(samples.Items.Ids.Count, trained), null);
@@ -300,7 +305,7 @@ public sealed class DssmTrainer
             measures.Add(await active.PrepareReportAsync(_job.Training.Epochs * batches, set, clock, cancellationToken).ConfigureAwait(false));
         DssmPartyResult result = await EndAsync(channels, kept, account, new DssmPartyResult
         {
-            Model = await thread.RunAsync(() => Saved(Model(agreement, kept), samples, towers)).ConfigureAwait(false),
+            Model = await ChannelGuard.WhileTheyWaitAsync(channels, _ => thread.RunAsync(() => Saved(Model(agreement, kept), samples, towers)), cancellationToken).ConfigureAwait(false),
             Privacy = null!,
             History = history,
             BestEpoch = best,

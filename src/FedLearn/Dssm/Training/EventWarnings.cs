@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
 
 namespace FedLearn.Dssm;
@@ -44,7 +45,7 @@ internal static class EventWarnings
         if (trains && !sets.Any(set => set.Role is EventRole.Test or EventRole.ColdUser or EventRole.ColdItem && set.Events.Count > 0))
             yield return "no event has the role test, cold-user or cold-item: nothing measures the model";
         if (table.Events.Count - table.Events.Select(e => (e.User, e.Item, e.Moment)).Distinct().Count() is > 0 and int again)
-            yield return Text($"{again:N0} of the {table.Events.Count:N0} events stand in the file before, with the same user, item, time and sequence: each counts as an event of its own, in training and in figures");
+            yield return Text($"{again:N0} of the {table.Events.Count:N0} events {Counted.Noun(again, "stands", "stand")} in the file before, with the same user, item, time and sequence: each counts as an event of its own, in training and in figures");
         foreach (SampleSet set in sets.Where(set => set.Role == EventRole.Test && set.Events.Count > 0))
             foreach (string warning in OfTest(table, set.Events))
                 yield return warning;

@@ -85,7 +85,7 @@ internal sealed record SampleSession(DssmJob Job, DssmPartyInput Input, ReadOnly
     /// <summary>Finds the users that the active party and a view share. Each pair is by itself: a view does not learn which of its users other views have.</summary>
     public async Task<AlignedRows> AlignAsync(PartyRole role, IReadOnlyList<string> users, IPartyChannel channel, CancellationToken cancellationToken)
     {
-        AlignedRows aligned = await AlignmentChoice.Of(Job.Alignment, Input.Alignment, Input.Party).AlignAsync(
+        AlignedRows aligned = await AlignmentChoice.AlignAsync(AlignmentChoice.Of(Job.Alignment, Input.Alignment, Input.Party), Input.Party,
             new AlignmentTask { Role = role, Ids = users, Seed = Job.Training.Seed, JobDigest = JobDigest, Parties = 2, Progress = Input.AlignmentProgress }, [channel], cancellationToken).ConfigureAwait(false);
         if (aligned.Warnings.Contains(HashedAlignment.Warning))
             new SessionTelemetry("align", Input.Party, Job.Name, Job.Privacy.IsPrivate ? "dp" : "none", Input.LoggerFactory).ComparedByHash(HashedAlignment.Warning);

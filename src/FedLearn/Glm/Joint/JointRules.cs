@@ -57,7 +57,7 @@ internal static class JointRules
             return;
         if ((long)layout.SmallestSize < (long)he.RowsPerColumn * columns)
             throw new PrivacyRefusedException(GlmJointErrors.BatchTooSmall, $"party '{party}', privacy.he.rowsPerColumn",
-                $"a batch of {layout.SmallestSize} rows has fewer than {he.RowsPerColumn} rows for each of this party's {columns} columns, so that its exact gradients say too much of single rows.",
+                $"a batch of {layout.SmallestSize} {Counted.Noun(layout.SmallestSize, "row")} has fewer than {he.RowsPerColumn} rows for each of this party's {columns} {Counted.Noun(columns, "column")}, so that its exact gradients say too much of single rows.",
                 "Use larger batches; or he+dp, which bounds what gradients tell; or a smaller rowsPerColumn if you accept that labels can be recovered.");
         if ((long)plan.Epochs * layout.Count > he.MostRounds)
             throw new PrivacyRefusedException(GlmJointErrors.TooManyRounds, "privacy.he.mostRounds",

@@ -6,7 +6,7 @@ using FedLearn.Protocol;
 
 namespace FedLearn.Glm;
 
-/// <summary>What a passive party has answered so far.</summary>
+/// <summary>What a passive party has answered so far; not the question by which an active party begins a session, which is about one id that nobody has.</summary>
 /// <param name="Requests">Messages answered.</param>
 /// <param name="Ids">Ids asked for in them.</param>
 /// <param name="Unknown">Of these, ids without a row here.</param>
@@ -85,6 +85,8 @@ public sealed class GlmScoringPassive
         // An answer once begun is finished: half of one would end the session.
         await channel.SendAsync(round, Disclosure.Unprotected(new RowSelection(present), GlmScoring.Presence), CancellationToken.None).ConfigureAwait(false);
         await channel.SendAsync(round, Disclosure.Unprotected(new Scores(scores), GlmScoring.PartyScores), CancellationToken.None).ConfigureAwait(false);
+        if (round == 0 && asked.Length == 1 && rows.Count == 0)
+            return true;
         Interlocked.Increment(ref _requests);
         Interlocked.Add(ref _ids, present.Length);
         Interlocked.Add(ref _unknown, present.Length - rows.Count);

@@ -34,8 +34,8 @@ internal sealed class ColumnMixing
     /// <param name="part">The party's rows, one score, no intercept.</param>
     /// <param name="penalised">Whether there is a quadratic penalty.</param>
     /// <param name="needsAll">Whether all columns have to be independent; otherwise as many directions are sent as are independent.</param>
-    /// <returns>The mixing; null where all columns have to be independent, and one is a combination of the others.</returns>
-    public static ColumnMixing? Of(LinearPart part, bool penalised, bool needsAll)
+    /// <returns>The mixing; null where all columns have to be independent, and one is a combination of the others: then those that such combinations are made of.</returns>
+    public static (ColumnMixing? Mixing, int[] Dependent) Of(LinearPart part, bool penalised, bool needsAll)
     {
         int d = part.Features, n = part.Rows;
         double[] row = new double[d];
@@ -50,7 +50,7 @@ internal sealed class ColumnMixing
 
         byte[] key = digest.GetHashAndReset();
         if (penalised)
-            return new(transposed is null ? Rotation(d, key) : transposed.QR(QRMethod.Thin).Q * Rotation(n, key));
+            return (new(transposed is null ? Rotation(d, key) : transposed.QR(QRMethod.Thin).Q * Rotation(n, key)), []);
 
         Matrix<double> gram = Matrix<double>.Build.Dense(d, d);
         double[] column = new double[n], inner = new double[d], unit = new double[d];
@@ -69,20 +69,32 @@ internal sealed class ColumnMixing
         Matrix<double> scaled = Matrix<double>.Build.Dense(d, d, (j, k) => (gram[j, k] + gram[k, j]) / 2 * scale[j] * scale[k]);
         var eigen = scaled.Evd(Symmetricity.Symmetric);
         double[] values = [.. eigen.EigenValues.Select(v => v.Real)];
-        int[] kept = [.. Enumerable.Range(0, d).Where(j => values[j] > Independent * Math.Max(1, values[^1]))];
+        double least = Independent * Math.Max(1, values[^1]);
+        int[] kept = [.. Enumerable.Range(0, d).Where(j => values[j] > least)];
         if (needsAll && kept.Length < d)
-            return null;
+            return (null, Involved(eigen, least));
         Matrix<double> whitening = Matrix<double>.Build.Dense(d, kept.Length, (j, k) => scale[j] * eigen.EigenVectors[j, kept[k]] / Math.Sqrt(values[kept[k]]));
-        return new(whitening * Rotation(kept.Length, key));
+        return (new(whitening * Rotation(kept.Length, key)), []);
+    }
+
+    /// <summary>The columns that combinations of next to nothing are made of.</summary>
+    /// <param name="eigen">Of the products of columns of length 1.</param>
+    /// <param name="most">Largest eigenvalue of such a combination.</param>
+    public static int[] Involved(Evd<double> eigen, double most)
+    {
+        int[] vectors = [.. Enumerable.Range(0, eigen.EigenValues.Count).Where(k => eigen.EigenValues[k].Real <= most)];
+        // A rare category's share in the sum of a field is the root of its share of the rows; what rounding leaves of another column is far below.
+        return [.. Enumerable.Range(0, eigen.EigenVectors.RowCount).Where(j => vectors.Any(k => Math.Abs(eigen.EigenVectors[j, k]) > 1e-4))];
     }
 
     /// <summary>The error for a party's columns that say the same, before anything is trained.</summary>
     /// <param name="zeros">Those that have the same value in all training rows.</param>
-    public static BadInputException Dependent(List<string> zeros) => zeros.Count > 0
+    /// <param name="dependent">Those that combinations are made of, listed.</param>
+    public static BadInputException Dependent(List<string> zeros, string dependent) => zeros.Count > 0
         ? new(GlmErrors.DependentColumns, $"the party's columns over its training rows, {FeatureMap.Listed(zeros, 10)}",
             "such a column has the same value in all of them, so that standard errors are not defined.",
             "Write a value of a category that no training row has as another one, and take it out of the schema; or set model.l2 above 0, or evaluation.inference to false.")
-        : new(GlmErrors.DependentColumns, "the party's columns over its training rows", "one is a linear combination of the others, so that their standard errors are not defined.",
+        : new(GlmErrors.DependentColumns, $"the party's columns over its training rows, {dependent}", "one is a linear combination of the others, so that their standard errors are not defined.",
             "Leave one out of each group that adds up to a constant (one column of every one-hot field, where there is an intercept), or set model.l2 above 0.");
 
     /// <summary>Weights of the party's own columns that give a mixed one.</summary>

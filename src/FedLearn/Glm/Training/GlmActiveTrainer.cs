@@ -68,7 +68,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         }
 
         (GlmInference? inference, MissingInference? missing) = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : default;
-        string[] warnings = [.. Warnings(reason, rounds), .. missing is null ? Array.Empty<string>() : [missing.Warning(_plan.Job)]];
+        string[] warnings = [.. Warnings(reason, rounds), .. missing is null ? Array.Empty<string>() : [missing.Warning(_plan.Job), .. MissingInference.Named(work.Party, _dependent)]];
         if (inference is not null && (reason is GlmStopReason.RoundLimit or GlmStopReason.EarlyStopped))
             warnings = [.. warnings, "standard errors suppose the optimum, and training ended before it: raise training.epochs, or use lbfgs or irls without early stopping"];
         else if (inference is not null && _separated && !IsStuck(reason))

@@ -35,7 +35,7 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
         if (work.Test.Rows > 0 && _plan.SendsTestScores)
             await EvaluateAsync(work.Test, rounds, "evaluation: test rows", cancellationToken).ConfigureAwait(false);
         (GlmInference? inference, MissingInference? missing) = _plan.Job.Inference ? await InferAsync(rounds, cancellationToken).ConfigureAwait(false) : default;
-        return new GlmTraining(_weights, reason, timing) { Inference = inference, Warnings = missing is null ? [] : [missing.Warning(_plan.Job)] };
+        return new GlmTraining(_weights, reason, timing) { Inference = inference, Warnings = missing is null ? [] : [missing.Warning(_plan.Job), .. MissingInference.Named(work.Party, _dependent)] };
     }
 
     /// <summary>A warm start of a full-batch optimiser: the active party needs to know where it starts.</summary>

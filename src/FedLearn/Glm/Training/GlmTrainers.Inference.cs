@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Parties;
@@ -17,6 +18,9 @@ internal partial class GlmActiveTrainer
 {
     /// <summary>Whether some weights, of which there are standard errors, have no finite best value.</summary>
     private bool _separated;
+
+    /// <summary>Own columns, the intercept and parties of which combinations of next to nothing are made; empty where none are known.</summary>
+    private string _dependent = "";
 
     private async Task<(GlmInference? Found, MissingInference? Missing)> InferAsync(int round, CancellationToken cancellationToken)
     {
@@ -68,7 +72,17 @@ internal partial class GlmActiveTrainer
         {
             // Columns that are independent where every row counts alike depend on each other only because rows at the edge say nothing.
             double[] present = train.Weights?.Select(weight => weight > 0 ? 1.0 : 0).ToArray() ?? Enumerable.Repeat(1.0, n).ToArray();
-            return None(IsRegular(Scaled(WeightedGram(joint.Rows, present, own.FreeIntercept), size, width, ridge).Matrix) ? InferenceFault.EdgeMeans : InferenceFault.Dependent);
+            (Matrix<double> unweighted, _) = Scaled(WeightedGram(joint.Rows, present, own.FreeIntercept), size, width, ridge);
+            if (IsRegular(unweighted))
+                return None(InferenceFault.EdgeMeans);
+            int[] involved = ColumnMixing.Involved(unweighted.Evd(Symmetricity.Symmetric), Regular);
+            List<string> mine = [.. involved.Where(j => j < own.Features).Select(j => work.Columns[j])];
+            _dependent = string.Join(", ",
+            [
+                .. mine.Count > 0 ? (string[])[FeatureMap.Listed(mine, 10)] : [], .. involved.Contains(width) ? (string[])["the intercept"] : [],
+                .. passives.Zip(joint.Blocks).Where(p => involved.Any(j => j >= p.Second.First && j < p.Second.First + p.Second.Count)).Select(p => $"columns of '{p.First.RemoteParty}'"),
+            ]);
+            return None(InferenceFault.Dependent);
         }
 
         double dispersion = _plan.Family.EstimatesDispersion ? share * Pearson() / freedom : 1;
@@ -104,7 +118,9 @@ internal partial class GlmActiveTrainer
         return (Matrix<double>.Build.Dense(size, size, (j, k) => matrix[j, k] * scale[j] * scale[k]), scale);
     }
 
-    private static bool IsRegular(Matrix<double> scaled) => scaled.Evd(Symmetricity.Symmetric).EigenValues.Min(v => v.Real) > 1e-11;
+    private const double Regular = 1e-11;
+
+    private static bool IsRegular(Matrix<double> scaled) => scaled.Evd(Symmetricity.Symmetric).EigenValues.Min(v => v.Real) > Regular;
 
     /// <summary>Whether Newton's method, whose gradient is as short as training asks, would still move scores of rows that say next to nothing: towards means at
     /// the edge of their range a loss falls as an exponential does, by about the same step each time and for ever, while at an optimum there is no step left.</summary>
@@ -241,6 +257,9 @@ internal sealed record MissingInference(InferenceFault Fault, int Party = 0)
         };
         return $"the model has no standard errors: {cause}; {remedy}";
     }
+
+    /// <summary>What a party knows of the columns that depend on each other; nothing where it knows none.</summary>
+    public static string[] Named(string party, string columns) => columns.Length == 0 ? [] : [$"{party}: linearly dependent over the training rows: {columns}"];
 
     private static PartyDescription[] Passive(GlmJob job) => [.. job.Parties.Select(p => p.Party).Where(p => p.Role == PartyRole.Passive)];
 }

@@ -1,3 +1,4 @@
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Parties;
@@ -173,11 +174,12 @@ internal sealed record JointColumns(DenseMatrix Rows, IReadOnlyList<(int First, 
 internal sealed partial class GlmPassiveTrainer
 {
     private ColumnMixing? _mixing;
+    private string _dependent = "";
 
     private async Task<(int Rounds, GlmStopReason Reason)> IrlsAsync(CancellationToken cancellationToken)
     {
         LinearPart own = work.Train;
-        ColumnMixing mixing = await SendMixedColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false) ?? throw ColumnMixing.Dependent(work.Zeros);
+        ColumnMixing mixing = await SendMixedColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false) ?? throw ColumnMixing.Dependent(work.Zeros, _dependent);
         int k = own.Outputs;
         Scalars mixed = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, 0, ScalarsKind.Direction, k * mixing.Count, cancellationToken)).ConfigureAwait(false);
         for (int m = 0; m < k; m++)
@@ -200,7 +202,8 @@ internal sealed partial class GlmPassiveTrainer
                 "Check that both parties run the same release of the software.");
 
         // Off this thread, which thus hears of a cancellation in the middle of a factorisation.
-        _mixing = await ChannelGuard.ComputeAsync([active], _ => ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference), cancellationToken).ConfigureAwait(false);
+        (_mixing, int[] dependent) = await ChannelGuard.ComputeAsync([active], _ => ColumnMixing.Of(own, penalised: _plan.Job.Model.L2 > 0, needsAll: _plan.Job.Inference), cancellationToken).ConfigureAwait(false);
+        _dependent = FeatureMap.Listed([.. dependent.Select(j => work.Columns[j])], 10);
         if (_mixing is not { } mixing)
         {
             if (trained)

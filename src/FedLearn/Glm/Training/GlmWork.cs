@@ -22,6 +22,9 @@ internal class GlmWork
 
     public required LinearPart Test { get; init; }
 
+    /// <summary>Names of the party's columns, the constant among them if there is one.</summary>
+    public IReadOnlyList<string> Columns { get; init; } = [];
+
     /// <summary>Names of the columns that have the same value in all training rows and are 0 there.</summary>
     public List<string> Zeros { get; init; } = [];
 

@@ -95,16 +95,16 @@ public class GlmInferenceTests
 
     private const string Dependence = "; leave one out of each group";
 
-    /// <summary>The party of the copy, the optimiser, and why there are no standard errors.</summary>
+    /// <summary>The party of the copy, the optimiser, why there are no standard errors, and which columns the party that knows them names.</summary>
     [Theory]
-    [InlineData(0, 0, GlmOptimizer.Lbfgs, "of all parties together")]
-    [InlineData(0, 0, GlmOptimizer.Irls, "of all parties together")]
-    [InlineData(0, 1, GlmOptimizer.Lbfgs, "of all parties together")]
-    [InlineData(0, 1, GlmOptimizer.Irls, "of all parties together")]
-    [InlineData(1, 2, GlmOptimizer.Irls, "of all parties together")]
-    [InlineData(1, 1, GlmOptimizer.Lbfgs, "a column of 'p1' is")]
-    [InlineData(2, 2, GlmOptimizer.Lbfgs, "a column of 'p2' is")]
-    public async Task DependentColumns_OfATrainedModel_LeaveItWithoutStandardErrors(int of, int at, GlmOptimizer optimizer, string why)
+    [InlineData(0, 0, GlmOptimizer.Lbfgs, "of all parties together", 0, "'x0', 'copy'")]
+    [InlineData(0, 0, GlmOptimizer.Irls, "of all parties together", 0, "'x0', 'copy'")]
+    [InlineData(0, 1, GlmOptimizer.Lbfgs, "of all parties together", 0, "'x0', columns of 'p1'")]
+    [InlineData(0, 1, GlmOptimizer.Irls, "of all parties together", 0, "'x0', columns of 'p1'")]
+    [InlineData(1, 2, GlmOptimizer.Irls, "of all parties together", 0, "columns of 'p1', columns of 'p2'")]
+    [InlineData(1, 1, GlmOptimizer.Lbfgs, "a column of 'p1' is", 1, "'x0', 'copy'")]
+    [InlineData(2, 2, GlmOptimizer.Lbfgs, "a column of 'p2' is", 2, "'x0', 'copy'")]
+    public async Task DependentColumns_OfATrainedModel_LeaveItWithoutStandardErrors(int of, int at, GlmOptimizer optimizer, string why, int knows, string named)
     {
         var rows = new GeneratedRows(Cases[1]!);
         int[] widths = [2, 3, 2];
@@ -124,6 +124,8 @@ public class GlmInferenceTests
             Assert.Null(r.Model.Inference);
             Assert.Contains(warning, r.Warnings);
         });
+        Assert.Equal($"{inputs[knows].Party}: linearly dependent over the training rows: {named}", Assert.Single(results.SelectMany(r => r.Warnings), w => w.Contains("linearly dependent", StringComparison.Ordinal)));
+        Assert.Contains(results[knows].Warnings, w => w.Contains("linearly dependent", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -225,6 +227,7 @@ public class GlmInferenceTests
         // Newton's method begins with the columns.
         BadInputException refusal = await Assert.ThrowsAsync<BadInputException>(() => LocalFederation.TrainAsync(job with { Training = new() { Optimizer = GlmOptimizer.Irls } }, [inputs[0], doubled]));
         Assert.Equal("FL3107", refusal.Id);
+        Assert.EndsWith(", 'x0', 'copy'", refusal.Place, StringComparison.Ordinal);
 
         // A penalty tells them apart.
         GlmJob ridge = job with { Model = job.Model with { L2 = .01 } };

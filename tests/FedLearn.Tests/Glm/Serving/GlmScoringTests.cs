@@ -58,10 +58,11 @@ public class GlmScoringTests
         GlmScoringPassive passive = scene.Passive();
         (_, _, InMemoryChannel channel) = await ScoringScene.OpenAsync(active, passive);
         string common = scene.CommonIds[0], own = scene.Inputs[0].Table.Ids.First(id => id.StartsWith("only 0", StringComparison.Ordinal)), theirs = scene.Inputs[1].Table.Ids.First(id => id.StartsWith("only 1", StringComparison.Ordinal));
-        long before = passive.Counts.Ids;
+        // The question that shows that the party is there is nobody's.
+        Assert.Equal(default, passive.Counts);
         IReadOnlyList<GlmScoreAnswer> answers = await active.ScoreAsync(["nobody", common, own, theirs, common, "\ud800"], TestContext.Current.CancellationToken);
         Assert.Equal([GlmScoreOutcome.UnknownId, GlmScoreOutcome.Scored, GlmScoreOutcome.NotCommon, GlmScoreOutcome.UnknownId, GlmScoreOutcome.Scored, GlmScoreOutcome.UnknownId], answers.Select(a => a.Outcome));
-        Assert.Equal(2, passive.Counts.Ids - before); // the common one once, and the one that only this party has
+        Assert.Equal(new GlmScoringCounts(1, 2, 1), passive.Counts); // the common one once, and the one that only this party has
         Assert.Equal(["prediction scores", "prediction: ids present"], channel.Releases.Keys.Select(r => r.Name).Order(StringComparer.Ordinal));
         long messages = active.Parties[0].Messages;
         Assert.Equal(GlmScoreOutcome.UnknownId, (await active.ScoreAsync(["nobody"], TestContext.Current.CancellationToken))[0].Outcome);

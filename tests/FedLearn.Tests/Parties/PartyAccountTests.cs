@@ -99,6 +99,19 @@ public sealed class PartyAccountTests
         Assert.Null(store.Find("bank", run.TermsDigest));
     }
 
+    [Fact]
+    public void Forget_RunWhoseChargeIsSettled_LeavesTheLedgerAlone()
+    {
+        var run = new RunIdentity("bank", new byte[32], "session", PrivacyCharge.NewRunId());
+        var ledger = new KeepingLedger();
+        using (var account = new Account(ledger, run.RunId))
+            Release(account);
+        var store = new InMemoryRunStore();
+        store.Begin(run).Write(0, [1]);
+        Assert.Null(CutOffRuns.Forget(store, store.Find("bank", run.TermsDigest)!, ledger, static (_, _) => .5));
+        Assert.Equal((ChargeState.Settled, 1), (Assert.Single(ledger.Entries).State, Assert.Single(ledger.Entries).Share));
+    }
+
     // A linear model charges for a person's row, recommendation perhaps for one of a person's samples: the report says that the two are no sum for a person, whichever came first.
     [Theory]
     [InlineData("user", "sample", true)]

@@ -136,6 +136,8 @@ public sealed class ModelEvaluationTests
         Assert.True(double.IsNaN(regression.Metrics.Mae!.Value));
         ModelEvaluation infinite = ModelEvaluation.Regression([1, double.PositiveInfinity], [1, 2], SlowMetrics.TweedieSum(0));
         Assert.Equal((null, null, double.PositiveInfinity), (infinite.Intervals, infinite.Calibration, infinite.Metrics.Mae));
+        Assert.Null(ModelEvaluation.Binary([1, 2, -1], [0.7, 0.9, 0.3], [1, double.NaN, 0], null).Roc);
+        Assert.Null(ModelEvaluation.Regression([1, 2], [1, double.NaN], SlowMetrics.TweedieSum(0)).Calibration);
     }
 
     [Fact]

@@ -304,6 +304,24 @@ public class GlmPlanTests
         Assert.Equal((1000, 10), (GlmPlan.Create(Plain).Epochs, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Epochs));
     }
 
+    [Fact]
+    public void Noise_SharesOfTheBudget_AreTheJobs()
+    {
+        GlmPrivacyOptions privacy = Private.Privacy with { Share = .7, EvaluationShare = .3 };
+        Assert.Equal((.7, null), (GlmPlan.Create(Private with { Privacy = privacy }).Noise.Share, GlmPlan.Create(Private with { Privacy = privacy }).Noise.EvaluationShare));
+        Assert.Equal(.3, GlmPlan.Create(Private with { Privacy = privacy with { Evaluation = EvaluationDisclosure.Charged } }).Noise.EvaluationShare);
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.OneRound, "gaussian", true)]
+    [InlineData(PrivacyMode.OneRound, "binomial", false)]
+    [InlineData(PrivacyMode.HeDp, "gaussian", true)]
+    [InlineData(PrivacyMode.HeDp, "binomial", false)]
+    [InlineData(PrivacyMode.LabelDp, "binomial", false)]
+    [InlineData(PrivacyMode.None, "gaussian", false)]
+    public void NeedsLabelRange_ModeAndFamily_WhereAProofBoundsLabels(PrivacyMode mode, string family, bool needs) =>
+        Assert.Equal(needs, GlmPlan.NeedsLabelRange(mode, family == "gaussian" ? GlmFamilies.Gaussian : GlmFamilies.Binomial));
+
     /// <summary>Bounds are those of projected steps, and one round has no epochs.</summary>
     [Fact]
     public void Create_SettingsOfOtherTrainers_AreLeftOut()

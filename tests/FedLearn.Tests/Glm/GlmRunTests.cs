@@ -53,6 +53,10 @@ public class GlmRunTests
         Assert.Throws<IOException>(() => run.Keep(2, _ => { }));
     }
 
+    /// <summary>Without its state before round 0 a run could not go on: it does not begin.</summary>
+    [Fact]
+    public void Begin_StoreFails_IsToldAtOnce() => Assert.Throws<IOException>(() => Begun(new SlowStore { FailsAtOnce = true }, every: 4));
+
     [Fact]
     public void Keep_StateBeforeFailed_IsTold()
     {
@@ -268,6 +272,8 @@ public class GlmRunTests
 
         public bool Fails { get; set; }
 
+        public bool FailsAtOnce { get; init; }
+
         public int StartBytes { get; private set; }
 
         public int StateBytes { get; private set; }
@@ -299,7 +305,7 @@ public class GlmRunTests
         {
             if (round > 0)
                 Open.Wait();
-            if (round > 0 && Fails)
+            if (FailsAtOnce || (round > 0 && Fails))
                 throw new IOException("The store fails.");
             Note(round);
             StateBytes += state.Length;

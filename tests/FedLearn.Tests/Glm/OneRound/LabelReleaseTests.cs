@@ -30,7 +30,7 @@ public class LabelReleaseTests
     private static GlmJob Range(double low, double high) => Gaussian with { Parties = [Gaussian.Parties[0] with { LabelRange = (low, high) }, Gaussian.Parties[1]] };
 
     /// <summary>Whether labels that were released before are sent again, and what sending them is said to cost.</summary>
-    private (bool Reused, PrivacyTotal Cost) Send(GlmJob job, Table table)
+    private (bool Reused, PrivacyTotal Cost) Send(GlmJob job, Table table, PrivacyUnit unit = PrivacyUnit.Record)
     {
         var plan = GlmPlan.Create(job);
         var input = new GlmPartyInput { Party = "bank", Table = table, Ledger = _ledger };
@@ -38,7 +38,7 @@ public class LabelReleaseTests
         var release = new LabelRelease(plan, input, job.Parties[0], account);
         PrivacyTotal cost = release.Check();
         if (plan.HasClasses)
-            release.Randomized(LabelRelease.ResponseOf(plan), [0, 2], PrivacyUnit.Record);
+            release.Randomized(LabelRelease.ResponseOf(plan), [0, 2], unit);
         else
             release.Noisy(release.Mechanism(), [0, 2]);
         return (release.Reused, cost);
@@ -57,6 +57,7 @@ public class LabelReleaseTests
             Assert.False(reused);
             PrivacyTotal due = job == Binomial ? new(1, 0) : new(0, Math.Pow(GaussianDp.Mu(1, 1e-3), 2));
             Assert.Equal((due.PureEpsilon, due.MuSquared), (cost.PureEpsilon, cost.MuSquared));
+            Assert.Equal((due.PureEpsilon, due.MuSquared), (_ledger.Entries[^1].PureEpsilon, _ledger.Entries[^1].MuSquared));
             (reused, cost) = change switch
             {
                 "nothing" => Send(job, People),
@@ -71,6 +72,27 @@ public class LabelReleaseTests
             Assert.Equal(reused, cost == PrivacyTotal.Zero);
         }
     }
+
+    /// <summary>Labels drawn as a part of their records serve for labels too, not the other way round.</summary>
+    [Fact]
+    public void Send_ForAnotherUnit_ReusesWhatPromisesMore()
+    {
+        Assert.False(Send(Binomial, People, PrivacyUnit.Label).Reused);
+        Assert.False(Send(Binomial, People, PrivacyUnit.Record).Reused);
+        Assert.True(Send(Binomial, People, PrivacyUnit.Label).Reused);
+    }
+
+    [Fact]
+    public void Send_MoreClasses_IsDrawnAnew()
+    {
+        GlmJob Of(int classes) => Binomial with { Model = new() { Family = GlmFamilies.Multinomial(classes) } };
+        Assert.False(Send(Of(3), People).Reused);
+        Assert.False(Send(Of(4), People).Reused);
+    }
+
+    [Fact]
+    public void ResponseOf_BudgetOfTheActiveParty_GoesBeforeTheJobs() =>
+        Assert.Equal(2, LabelRelease.ResponseOf(Binomial with { Parties = [Binomial.Parties[0] with { Budget = new(2, 1e-3) }, Binomial.Parties[1]] }).Epsilon);
 
     /// <summary>Ranges as wide as one another have the same noise.</summary>
     [Fact]

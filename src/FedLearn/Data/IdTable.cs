@@ -57,8 +57,7 @@ internal sealed record IdTable(IReadOnlyList<string> Columns, string[] Ids, int[
         if (keepFirst)
         {
             var seen = new HashSet<string>(ids.Count, StringComparer.Ordinal);
-            // An empty id is no id that could stand for others: it is refused below.
-            rows = [.. rows.Where(row => RowIds.Normalize(ids[row]) is var id && (id.Length == 0 || seen.Add(id)))];
+            rows = [.. rows.Where(row => seen.Add(RowIds.Normalize(ids[row])))];
         }
 
         return new IdTable(columns, TableChecks.Ids((string[])[.. rows.Select(row => ids[row])], i => placeOf(rows[i]), columns.Length), rows, ids.Count - rows.Length);

@@ -108,6 +108,13 @@ public sealed class CsvDialectTests : IDisposable
     public void Load_NoSuchDialect_Refused(char separator, char mark) =>
         ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.csv", null, () => Load("id,y,a\nx,1,2\n", separator, mark));
 
+    /// <summary>In both readers: what takes the place of the separator while a line is read is no white space at an end.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("\"")]
+    public void Load_CommasAtTheEndsOfACellBetweenTabs_Stay(string quote) =>
+        Assert.Equal([",x,"], Load($"id\ty\ta\n{quote},x,{quote}\t1\t2\n", '\t', '.').Ids);
+
     [Fact]
     public void Load_DialectOfAnotherKindOfFile_Refused() => ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.svm", null,
         () => Table.Load(new TableSource { Path = _folder.Write("t.svm", "1 1:2\n"), Separator = ';' }, needLabel: false));

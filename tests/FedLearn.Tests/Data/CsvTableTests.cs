@@ -29,6 +29,14 @@ public sealed class CsvTableTests : IDisposable
     private void Refuses(string id, string place, string? secret, string csv, string? schema = null, bool needLabel = false, string? label = null) =>
         ErrorAssert.Throws<BadInputException>(id, place, secret, () => Load(csv, schema, needLabel, label));
 
+    /// <summary>More digits than float64 has, which are not to be rounded twice.</summary>
+    [Theory]
+    [InlineData("0047.856959858438490")]
+    [InlineData("586455046669598393.0")]
+    [InlineData("0.478400502933415652")]
+    public void Load_NumberOfManyDigits_IsTheNearest(string number) =>
+        Assert.Equal([double.Parse(number, System.Globalization.CultureInfo.InvariantCulture), 1], Load($"id,a,b\nx,{number},1\n").Values.Values);
+
     [Fact]
     public void Load_NoSchema_EveryColumnButIdAndLabelIsNumeric()
     {

@@ -162,6 +162,27 @@ public sealed class FeatureMapTests
     }
 
     [Fact]
+    public void Standardize_ColumnAboutZero_IsDividedAllTheSame()
+    {
+        Table table = Unranged([-2], [2]);
+        Assert.Equal([-1, 1], FeatureMap.Fit(table, [0, 1], Options(Scaling.Standardize), constant: false).Transform(table, [0, 1]).Values);
+    }
+
+    /// <summary>Of a column that may be constant: about its value where there is scaling, and told where the value is 0.</summary>
+    [Theory]
+    [InlineData(Scaling.None, 1)]
+    [InlineData(Scaling.Standardize, 0)]
+    public void Fit_ColumnsOfAFieldThatMayBeConstant_AreAboutTheirValue(Scaling scaling, double one)
+    {
+        Table table = TableOf(Mixed, [10, 0, 1, 0], [20, 1, 1, 0], [30, 2, 0, 1]);
+        var zeros = new List<string>();
+        FeatureMap map = FeatureMap.Fit(table, [0, 1], Options(scaling), constant: false, "the training rows", zeros, field => field.Kind != FieldKind.Numeric);
+        Assert.Equal(scaling == Scaling.None ? ["m"] : ["f", "m"], zeros);
+        DenseMatrix features = map.Transform(table, [0, 2]);
+        Assert.Equal([one, 0, one - 1, 1], [.. Row(features, 0)[2..], .. Row(features, 1)[2..]]);
+    }
+
+    [Fact]
     public void Rounded_UsesOneSignificantDigit()
     {
         Table table = Unranged([1234.0], [1280], [1370]);                    // mean 1294.67 -> 1000, deviation 56.47 -> 60
@@ -205,6 +226,7 @@ public sealed class FeatureMapTests
         Table table = Unranged([1, 1e300], [2, -1e300]);
         ErrorAssert.Throws<BadInputException>(DataErrors.NoTrainingRows, "table in memory", null, () => FeatureMap.Fit(table, [], Options(Scaling.Standardize), false));
         ErrorAssert.Throws<BadInputException>(DataErrors.ScaledTooLarge, "column 'x1'", null, () => FeatureMap.Fit(table, [0, 1], Options(Scaling.Standardize), false));
+        ErrorAssert.Throws<BadInputException>(DataErrors.ZeroVariance, "column 'x1'", null, () => FeatureMap.Fit(Unranged([1, 1e-200], [2, 2e-200]), [0, 1], Options(Scaling.Standardize), false));
         foreach (double norm in (double[])[0, -1, double.NaN, double.PositiveInfinity])
         {
             ErrorAssert.Throws<ConfigurationException>(DataErrors.PreprocessingInvalid, "preprocessing", null,
@@ -254,10 +276,11 @@ public sealed class FeatureMapTests
     [Fact]
     public void Clip_NoScaling_ShortensToOneAndKeepsShortRows()
     {
-        Table table = Unranged([3, 4], [0.3, 0.4]);
-        DenseMatrix features = FeatureMap.Fit(table, [], Options(Scaling.None, RowBound.Clip), constant: false).Transform(table, [0, 1]);
+        Table table = Unranged([3, 4], [0.3, 0.4], [3e-200, 4e-200]);
+        DenseMatrix features = FeatureMap.Fit(table, [], Options(Scaling.None, RowBound.Clip), constant: false).Transform(table, [0, 1, 2]);
         Assert.Equal(0.6, features.Row(0)[0], 1e-14);
         Assert.Equal([0.3, 0.4], Row(features, 1));
+        Assert.Equal([3e-200, 4e-200], Row(features, 2));
         features = FeatureMap.Fit(table, [], Options(Scaling.None, RowBound.Clip, 10), constant: true).Transform(table, [1]);
         Assert.Equal(3 / Math.Sqrt(2), features.Row(0)[0], 1e-14);
         Assert.Equal(10 / Math.Sqrt(2), features.Row(0)[2], 1e-14);

@@ -95,13 +95,15 @@ public sealed class IdColumnsTests : IDisposable
     [Fact]
     public void IdTable_Repeated_KeepsTheFirstWhereAskedTo()
     {
-        TableSource source = Source("id,anything\nb,x\na,\nb ,y\nc,z\na,\n", "id");
+        TableSource source = Source("id,anything\n\u00e9,x\na,\ne\u0301 ,y\nc,z\na,\n", "id");
         Assert.Equal(DataErrors.DuplicateId, Assert.Throws<BadInputException>(() => IdTable.Load(source, keepFirst: false, default)).Id);
         IdTable table = IdTable.Load(source, keepFirst: true, default);
-        Assert.Equal(["b", "a", "c"], table.Ids);
+        Assert.Equal(["\u00e9", "a", "c"], table.Ids);
         Assert.Equal([0, 1, 3], table.Rows);
         Assert.Equal(2, table.Repeated);
         Assert.Equal(DataErrors.EmptyId, Assert.Throws<BadInputException>(() => IdTable.Load(Source("id,a\n,1\n,2\n", "id"), keepFirst: true, default)).Id);
+        ErrorAssert.Throws<BadInputException>(DataErrors.EmptyId, "line 4", null, () => IdTable.Load(Source("id,a\nb,1\nb,2\n,3\n", "id"), keepFirst: true, default));
+        Assert.Equal(["b", "c"], IdTable.Load(Source("id\nb\n\nc\n", "id"), keepFirst: false, default).Ids);
     }
 
     [Fact]

@@ -168,6 +168,7 @@ public sealed class NpyTableTests : IDisposable
     {
         byte[] array = Npy("<f8", "2, 1", [1.0, 2]);
         Refuses(DataErrors.DuplicateId, "ids.txt, line 2", array, ids: "secret987\n secret987\n", secret: "secret987");
+        Assert.Contains("ids.txt, line 1)", Assert.Throws<BadInputException>(() => Load(array, ids: "a\na\n")).Cause, StringComparison.Ordinal);
         Refuses(DataErrors.EmptyId, "ids.txt, line 1", array, ids: "\nsecret987\n", secret: "secret987");
         _folder.Write("raw.txt", [0xFF, (byte)'\n', (byte)'a', (byte)'\n']);
         ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "raw.txt", null,
@@ -180,12 +181,14 @@ public sealed class NpyTableTests : IDisposable
     public void Load_OneHotNotZeroOrOne_NamesTheCell() => Refuses(DataErrors.NotOneHot, "row 2, column 'v2'", Npy("<f8", "2, 2", [1, 0, 0, 0.987]), secret: "987",
         schema: """{ "fields": [ { "name": "v", "type": "one-hot", "columns": ["v1", "v2"] } ] }""");
 
-    [Fact]
-    public void Load_LabelOutsideRange_Refused() => ErrorAssert.Throws<BadInputException>(DataErrors.LabelOutOfRange, "y.npy, row 2", "987", () => Table.Load(new TableSource
+    [Theory]
+    [InlineData(0, 2)]
+    [InlineData(3, 4)]
+    public void Load_LabelOutsideRange_Refused(double low, double high) => ErrorAssert.Throws<BadInputException>(DataErrors.LabelOutOfRange, "y.npy, row 2", "987", () => Table.Load(new TableSource
     {
         Path = _folder.Write("x.npy", Npy("<f8", "2, 1", [1.0, 2])),
-        Labels = _folder.Write("y.npy", Npy("<f8", "2,", [1.0, 2.987])),
-        LabelRange = (0, 2),
+        Labels = _folder.Write("y.npy", Npy("<f8", "2,", [low + 1, 2.987])),
+        LabelRange = (low, high),
     }, needLabel: true));
 
     [Fact]

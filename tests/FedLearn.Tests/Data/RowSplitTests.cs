@@ -75,6 +75,16 @@ public sealed class RowSplitTests : IDisposable
     public void TestRows_HashKnownIds_MatchesPython() =>                     // [i for i in range(20) if int(sha256(f"id{i}".encode()).hexdigest(), 16) % 5 == 0]
         Assert.Equal([2, 7, 10, 17, 18], Enumerable.Range(0, 20).Where(i => RowSplit.TestRows(new SplitRule.ByHash(5, [0]), null, [$"id{i}"], [0])[0]));
 
+    [Fact]
+    public void TestRows_IdsAsPeopleWriteThem_AreNormalised()
+    {
+        string[] ids = [" id2\t", "e\u0301", "id3"];
+        Assert.Equal([true, false], RowSplit.TestRows(new SplitRule.ByHash(5, [0]), null, ids, [0, 2]));
+        Assert.Equal([true, true, false], RowSplit.TestRows(new SplitRule.FromFile(), _folder.Write("split.csv", "id,split\nid2,test\n\u00e9,test\nid3,train\n"), ids, [0, 1, 2]));
+        // A comma in the first line is the separator, whatever else is there.
+        Assert.Equal([true], RowSplit.TestRows(new SplitRule.FromFile(), _folder.Write("split.csv", "id,split,a;b\nid2,test,1\n"), ids, [0]));
+    }
+
     [Theory]
     [InlineData(1, 0)]
     [InlineData(0, 0)]

@@ -182,7 +182,11 @@ public sealed class SparseFeaturesTests
         ErrorAssert.Throws<BadInputException>(DataErrors.NotFinite, "row 2, column 'b'", null,
             () => Table.FromSparse(["p", "q"], ["a", "b"], new SparseMatrix(2, 2, [0, 0, 1], [1], [double.NaN])));
         Table huge = Table.FromSparse(["p", "q"], ["a"], new SparseMatrix(2, 1, [0, 1, 2], [0, 0], [1e300, 1]), schema: TableSchema.Create([Field.Numeric("a", 0, 1e-30)]));
-        ErrorAssert.Throws<ConfigurationException>(DataErrors.PreprocessingInvalid, "preprocessing", null,
-            () => FeatureMap.Fit(huge, [], new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Clip, RowNorm = 1e-200 }, false).TransformRows(huge, [0]));
+        foreach (double norm in (double[])[1e-200, 1e200])
+            ErrorAssert.Throws<ConfigurationException>(DataErrors.PreprocessingInvalid, "preprocessing", null,
+                () => FeatureMap.Fit(huge, [], new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Clip, RowNorm = norm }, false).TransformRows(huge, [0]));
+        Table far = Table.FromSparse(["p", "q", "r"], ["a"], new SparseMatrix(3, 1, [0, 1, 2, 3], [0, 0, 0], [1, 2, 1e150]));
+        ErrorAssert.Throws<BadInputException>(DataErrors.ScaledTooLarge, "row 3, column 'a'", null,
+            () => FeatureMap.Fit(far, [0, 1], new PreprocessingOptions { Scaling = Scaling.Standardize }, false).TransformRows(far, [0, 2]));
     }
 }

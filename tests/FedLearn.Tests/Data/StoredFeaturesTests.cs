@@ -90,9 +90,9 @@ public sealed class StoredFeaturesTests : IDisposable
     [Fact]
     public void TransformRows_BeyondFloat32_IsRefused()
     {
-        Table table = Table.FromMatrix(["a"], ["x"], new DenseMatrix(1, 1, [1e39])).With(FeatureStorage.Float32);
+        Table table = Table.FromMatrix(["a", "b"], ["x"], new DenseMatrix(2, 1, [1, 1e39])).With(FeatureStorage.Float32);
         FeatureMap map = FeatureMap.Fit(table, [0], new PreprocessingOptions { Scaling = Scaling.None }, constant: false);
-        Assert.Equal(DataErrors.ScaledTooLarge, Assert.Throws<BadInputException>(() => map.TransformRows(table, [0])).Id);
+        ErrorAssert.Throws<BadInputException>(DataErrors.ScaledTooLarge, "row 2", null, () => map.TransformRows(table, [0, 1]));
     }
 
     [Fact]
@@ -110,6 +110,39 @@ public sealed class StoredFeaturesTests : IDisposable
         string path = Path.Combine(_folder, "x.svm");
         File.WriteAllText(path, "0 1:1\n");
         Assert.Equal(DataErrors.UnsuitableSource, Assert.Throws<ConfigurationException>(() => Table.Load(new TableSource { Path = path, Storage = FeatureStorage.Float32 }, needLabel: false)).Id);
+    }
+
+    [Fact]
+    public void Load_CsvWithScratch_ItsFeaturesAreOnDisk()
+    {
+        string path = Path.Combine(_folder, "x.csv");
+        File.WriteAllText(path, "id,a\nx,1\ny,2\n");
+        Table table = Table.Load(new TableSource { Path = path, Scratch = _folder, Storage = FeatureStorage.Float32 }, needLabel: false);
+        FeatureMap map = FeatureMap.Fit(table, [0], new PreprocessingOptions { Scaling = Scaling.None }, constant: false);
+        Assert.Equal(FeatureStorage.Float32, table.Storage);
+        foreach (Table stored in (Table[])[table, table.With(FeatureStorage.Float64)])
+            Assert.IsType<MappedRows>(map.TransformRows(stored, [0, 1]));
+    }
+
+    [Fact]
+    public void Load_MappedFile_ReplacesWhatIsMissingAndHasNoRowsBeyondItsEnd()
+    {
+        string path = Npy(3, 2, (i, j) => i == 1 ? float.NaN : i + j), schema = Path.Combine(_folder, "s.json");
+        File.WriteAllText(schema, """{ "fields": [ { "name": "u", "type": "numeric", "missing": -2 }, { "name": "v", "type": "numeric", "missing": 7 } ] }""");
+        Table table = Table.Load(new TableSource { Path = path, Scratch = _folder, Schema = schema }, needLabel: false);
+        double[] row = new double[2];
+        table.CopyRow(1, row);
+        Assert.Equal([-2, 7], row);
+        Assert.Throws<ArgumentOutOfRangeException>(() => table.CopyRow(3, row));
+    }
+
+    [Fact]
+    public void Load_MappedFileIsDamaged_IsRefusedAndNotHeld()
+    {
+        string path = Npy(3, 2, (i, j) => i + j);
+        File.AppendAllText(path, "more");
+        Assert.Equal(DataErrors.MalformedNpy, Assert.Throws<BadInputException>(() => Table.Load(new TableSource { Path = path, Scratch = _folder }, needLabel: false)).Id);
+        File.Open(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None).Dispose();
     }
 
     [Fact]

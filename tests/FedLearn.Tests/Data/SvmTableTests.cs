@@ -35,12 +35,15 @@ public sealed class SvmTableTests : IDisposable
     [InlineData("SVM")]
     public void Load_Rows_AreSparse(string ending)
     {
-        Table table = Load("1 1:0.5 3:-2e1 # note 9:9\n\n# a comment\n0\n-1\t 2:7\r\n", s => s with { Ids = _folder.Write("ids.txt", "a\nb\nc\n") }, ending: ending);
+        Table table = Load("\uFEFF1 1:0.5 3:-2e1 # note 9:9\n\n# a comment\n0\n-1\t 2:7\r\n", s => s with { Ids = _folder.Write("ids.txt", "a\nb\nc\n") }, ending: ending);
         Assert.Equal(["x1", "x2", "x3"], table.Schema.FeatureNames);
         Assert.Equal([1, 0, -1], table.Labels!);
         Assert.Equal(["a", "b", "c"], table.Ids);
         Assert.Equal([[0.5, 0, -20], [0, 0, 0], [0, 7, 0]], Cells(table));
         Assert.EndsWith("line 5", table.PlaceOf(2), StringComparison.Ordinal);
+        double[] row = [9, 9, 9];
+        table.CopyRow(2, row);
+        Assert.Equal([0, 7, 0], row);
     }
 
     [Fact]

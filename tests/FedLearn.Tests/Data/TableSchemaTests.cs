@@ -45,6 +45,12 @@ public sealed class TableSchemaTests
         ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaNotJson, "here", null, () => TableSchema.Parse(json, "here"));
 
     [Theory]
+    [InlineData("kitten", "sitting", 3)]
+    [InlineData("Minimum", "minimum", 0)]
+    [InlineData("", "max", 3)]
+    public void Distance_TwoWords_IsTheNumberOfLettersToChange(string from, string to, int expected) => Assert.Equal((expected, expected), (Spelling.Distance(from, to), Spelling.Distance(to, from)));
+
+    [Theory]
     [InlineData("""{ "feilds": [] }""", "fields")]
     [InlineData("""{ "labels": "y", "fields": [] }""", "label")]
     [InlineData("""{ "fields": [ { "name": "a", "typ": "numeric" } ] }""", "type")]
@@ -158,6 +164,8 @@ public sealed class TableSchemaTests
             ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"base\": \"a\""), ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"base\": \"b\""),
             ("[\"a\", \"b\"]", "[\"a\", \"b\"], \"missing\": \"a\", \"base\": \"a\""),
         ];
+        Assert.Equal(Ranged(0.0), Ranged(-0.0));
+        static byte[] Ranged(double low) => TableSchema.Create([Field.Numeric("a", low, 1)]).Fingerprint().ToArray();
         HashSet<string> seen = [Convert.ToHexString(schema.Fingerprint().Span)];
         foreach ((string old, string @new) in changes)
             Assert.True(seen.Add(Convert.ToHexString(TableSchema.Parse(Legal.Replace(old, @new, StringComparison.Ordinal), "here").Fingerprint().Span)), @new);

@@ -71,6 +71,7 @@ public sealed class MetricsTests
     {
         Assert.Equal(0.75, Metrics.Accuracy([1, -1, 3, 0], [1, 0, 0, 0]));       // a log odds of 0 is not above the threshold
         Assert.Equal(double.NaN, Metrics.Accuracy([double.NaN], [1]));
+        Assert.Equal(double.NaN, Metrics.LogLoss([double.PositiveInfinity], [double.NaN]));
     }
 
     [Fact]

@@ -135,6 +135,7 @@ public sealed class ModelEvaluationTests
         ModelEvaluation binary = ModelEvaluation.Binary([1, double.NaN, -1], [0.7, double.NaN, 0.3], [1, 0, 0], null);
         Assert.Equal((null, null, null, null), (binary.Intervals, binary.Roc, binary.Calibration, binary.Confusion));
         Assert.Equal((null, null, null), (binary.Metrics.Auc, binary.Metrics.Ks, binary.Metrics.F1));
+        Assert.Equal((null, null), (binary.Metrics.Precision, binary.Metrics.Recall));
         ModelEvaluation unlikely = ModelEvaluation.Binary([1, 2, -1], [0.7, double.NaN, 0.3], [1, 0, 0], null);
         Assert.Equal((null, null, null, null), (unlikely.Intervals, unlikely.Roc, unlikely.Calibration, unlikely.Confusion));
         Assert.True(double.IsNaN(binary.Metrics.Accuracy!.Value) && double.IsNaN(binary.Metrics.LogLoss!.Value) && double.IsNaN(binary.Metrics.Brier!.Value));
@@ -148,6 +149,8 @@ public sealed class ModelEvaluationTests
         Assert.True(double.IsNaN(regression.Metrics.Mae!.Value));
         ModelEvaluation infinite = ModelEvaluation.Regression([1, double.PositiveInfinity], [1, 2], SlowMetrics.TweedieSum(0));
         Assert.Equal((null, null, double.PositiveInfinity), (infinite.Intervals, infinite.Calibration, infinite.Metrics.Mae));
+        Assert.Null(ModelEvaluation.Binary([1, 2, -1], [0.7, 0.9, 0.3], [1, double.NaN, 0], null).Roc);
+        Assert.Null(ModelEvaluation.Regression([1, 2], [1, double.NaN], SlowMetrics.TweedieSum(0)).Calibration);
     }
 
     [Fact]

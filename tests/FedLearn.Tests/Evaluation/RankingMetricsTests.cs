@@ -56,6 +56,7 @@ public sealed class RankingMetricsTests
         Assert.Equal((1 + (7 / 9.0) + (10.5 / 20)) / 3, result.Mean.Auc!.Value, 1e-15);
         Assert.Equal(2 / 3.0, result.UserMean.Hr10!.Value, 1e-15);
         Assert.Equal(((16 / 18.0) + (10.5 / 20)) / 2, result.UserMean.Auc!.Value, 1e-15);
+        Assert.Equal(double.NaN, RankingMetrics.Auc(1.5, 0));
     }
 
     [Fact]

@@ -203,6 +203,9 @@ public class GlmPlanTests
     public static TheoryData<string, GlmJob> InconsistentJobs => new()
     {
         { "empty name", Plain with { Name = " " } },
+        { "backslash in a party's name", Plain with { Parties = [Plain.Parties[0] with { Party = new("a\\b", PartyRole.Active) }, .. Plain.Parties.Skip(1)] } },
+        { "control character in a party's name", Plain with { Parties = [Plain.Parties[0] with { Party = new("a\nb", PartyRole.Active) }, .. Plain.Parties.Skip(1)] } },
+        { "long name of a party", Plain with { Parties = [Plain.Parties[0] with { Party = new(new string('a', 201), PartyRole.Active) }, .. Plain.Parties.Skip(1)] } },
         { "slash in a party's name", Plain with { Parties = [Plain.Parties[0] with { Party = new("../bank", PartyRole.Active) }, .. Plain.Parties.Skip(1)] } },
         { "l2 below 0", Plain with { Model = Plain.Model with { L2 = -1e-9 } } },
         { "l2 NaN", Plain with { Model = Plain.Model with { L2 = double.NaN } } },
@@ -322,6 +325,35 @@ public class GlmPlanTests
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Optimizer);
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Private).Optimizer);
         Assert.Equal((1000, 10), (GlmPlan.Create(Plain).Epochs, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Epochs));
+    }
+
+    [Fact]
+    public void Noise_SharesOfTheBudget_AreTheJobs()
+    {
+        GlmPrivacyOptions privacy = Private.Privacy with { Share = .7, EvaluationShare = .3 };
+        Assert.Equal((.7, null), (GlmPlan.Create(Private with { Privacy = privacy }).Noise.Share, GlmPlan.Create(Private with { Privacy = privacy }).Noise.EvaluationShare));
+        Assert.Equal(.3, GlmPlan.Create(Private with { Privacy = privacy with { Evaluation = EvaluationDisclosure.Charged } }).Noise.EvaluationShare);
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.OneRound, "gaussian", true)]
+    [InlineData(PrivacyMode.OneRound, "binomial", false)]
+    [InlineData(PrivacyMode.HeDp, "gaussian", true)]
+    [InlineData(PrivacyMode.HeDp, "binomial", false)]
+    [InlineData(PrivacyMode.LabelDp, "binomial", false)]
+    [InlineData(PrivacyMode.None, "gaussian", false)]
+    public void NeedsLabelRange_ModeAndFamily_WhereAProofBoundsLabels(PrivacyMode mode, string family, bool needs) =>
+        Assert.Equal(needs, GlmPlan.NeedsLabelRange(mode, family == "gaussian" ? GlmFamilies.Gaussian : GlmFamilies.Binomial));
+
+    /// <summary>Bounds are those of projected steps, and one round has no epochs.</summary>
+    [Fact]
+    public void Create_SettingsOfOtherTrainers_AreLeftOut()
+    {
+        GlmJob bounded = Training(Plain, t => t with { WeightNorm = 2, ResidualClip = 3 });
+        (double, double) Bounds(GlmPlan plan) => (plan.WeightNorm, plan.ResidualClip);
+        Assert.Equal((double.PositiveInfinity, double.PositiveInfinity), Bounds(GlmPlan.Create(bounded)));
+        Assert.Equal((2, 3), Bounds(GlmPlan.Create(Training(bounded, t => t with { Optimizer = GlmOptimizer.Sgd }))));
+        Assert.Equal(1, GlmPlan.Create(Training(Private, t => t with { Epochs = 7 }) with { Privacy = Private.Privacy with { Mode = PrivacyMode.OneRound } }).Epochs);
     }
 
     [Fact]

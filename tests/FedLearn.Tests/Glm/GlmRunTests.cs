@@ -1,7 +1,11 @@
 using FedLearn.Coordination;
+using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Numerics;
 using FedLearn.Parties;
+using FedLearn.Privacy;
+using FedLearn.Tests.Dssm;
 
 namespace FedLearn.Tests.Glm;
 
@@ -49,20 +53,39 @@ public class GlmRunTests
         Assert.Throws<IOException>(() => run.Keep(2, _ => { }));
     }
 
+    /// <summary>Without its state before round 0 a run could not go on: it does not begin.</summary>
     [Fact]
-    public async Task Dispose_StateIsBeingWritten_WaitsForIt()
+    public void Begin_StoreFails_IsToldAtOnce() => Assert.Throws<IOException>(() => Begun(new SlowStore { FailsAtOnce = true }, every: 4));
+
+    [Fact]
+    public void Keep_StateBeforeFailed_IsTold()
+    {
+        var store = new SlowStore { Fails = true };
+        store.Open.Set();
+        using GlmRun run = Begun(store, every: 4);
+        run.Keep(4, _ => { });
+        Assert.Throws<IOException>(() => run.Keep(8, _ => { }));
+    }
+
+    [Theory]
+    [InlineData(false, SlowStore.Closed)]
+    [InlineData(true, SlowStore.Removed)]
+    public async Task End_StateIsBeingWritten_WaitsForIt(bool removes, int end)
     {
         var store = new SlowStore();
         GlmRun run = Begun(store, every: 4);
         run.Keep(4, _ => { });
-        Task<int[]> disposed = Task.Run(() =>
+        Task<int[]> ended = Task.Run(() =>
         {
-            run.Dispose();
+            if (removes)
+                run.Remove();
+            else
+                run.Dispose();
             return store.Written;
         });
         store.Open.Set();
-        int[] written = await disposed;
-        Assert.Equal([0, 4], written);
+        int[] written = await ended;
+        Assert.Equal([0, 4, end], written);
     }
 
     [Fact]
@@ -92,12 +115,124 @@ public class GlmRunTests
     }
 
     [Fact]
+    public void GoOn_StateBeforeARound_TellsWhatIsKeptAndIsNotWrittenAgain()
+    {
+        var store = new InMemoryRunStore();
+        using (GlmRun begun = GlmRun.New(store, Identity, every: 4))
+        {
+            begun.Begin(new GlmRunStart(new AlignedRows([2, 0], ["leak"], ["warning"]), 3, new byte[32], new byte[] { 7 }, 5));
+            begun.Keep(4, _ => { });
+        }
+
+        using (GlmRun going = GlmRun.GoOn(store, store.Find(Identity.Party, Identity.TermsDigest)!, 4, every: 4, new byte[32]))
+        {
+            GlmRunStart start = going.Start!;
+            Assert.Equal((3, 5, 4), (start.Classes, start.Batches, going.First));
+            Assert.Equal([2, 0], start.Aligned.Rows);
+            Assert.Equal(["leak", "warning"], start.Aligned.Leaks.Concat(start.Aligned.Warnings));
+            Assert.Equal([7], start.Inputs.ToArray());
+            Assert.NotNull(going.Before);
+            Assert.Equal((false, true), (going.BeginRound(4), going.BeginRound(8)));
+            going.Keep(8, _ => { });
+        }
+
+        using GlmRun again = GlmRun.GoOn(store, store.Find(Identity.Party, Identity.TermsDigest)!, 8, every: 4, new byte[32]);
+        Assert.Equal([4, 8], again.Resumed);
+    }
+
+    [Fact]
+    public void GoOn_BeforeRoundZero_HasNoStateToReadAndOneOfAnotherJobIsClosed()
+    {
+        var store = new SlowStore();
+        InMemoryRunStore kept = CutOff(out CutOffRun run);
+        using (GlmRun going = GlmRun.GoOn(kept, run, 0, every: 4, new byte[32]))
+            Assert.Null(going.Before);
+        Assert.Throws<InvalidOperationException>(() => GlmRun.GoOn(store, run, 0, every: 4, new byte[32]));
+        Assert.Equal([SlowStore.Closed], store.Written);
+    }
+
+    /// <summary>Of the numbers of each point one is missing, or the round is none.</summary>
+    [Theory]
+    [InlineData(7, 1)]
+    [InlineData(8, 1e300)]
+    public void GoOn_HistoryThatIsNone_IsDamage(int numbers, double round)
+    {
+        var store = new InMemoryRunStore();
+        using (GlmRun begun = Begun(store, every: 4))
+            begun.Keep(4, state => state.Add("weights", [0.5]).Add("history", [round, .. new double[numbers - 1]]).Add("times", new double[4]));
+        using GlmRun going = GlmRun.GoOn(store, store.Find(Identity.Party, Identity.TermsDigest)!, 4, every: 4, new byte[32]);
+        var part = new LinearPart(new DenseMatrix(2, 1), freeIntercept: false, 1);
+        GlmPlan plan = GlmPlan.Create(new GlmJob { Name = "job", Model = new() { Family = GlmFamilies.Gaussian }, Parties = [new() { Party = new("bank", PartyRole.Active) }] });
+        var work = new GlmWork { Plan = plan, Party = "bank", Layout = new BatchLayout(2, 1), Train = part, Test = part, EpsilonAfter = null, Progress = null, Run = going };
+        Assert.Equal(RunStateErrors.Unusable, Assert.Throws<ConfigurationException>(() => work.GoOn(new RoundClock(work), new double[1], null)).Id);
+    }
+
+    [Fact]
     public void GoOn_AttemptThatEndsBeforeItsFirstState_CountsAllTheSame()
     {
         InMemoryRunStore store = CutOff(out CutOffRun run);
         GlmRun.GoOn(store, run, 4, every: 4, new byte[32]).Dispose();
         using GlmRun again = GlmRun.GoOn(store, run, 4, every: 4, new byte[32]);
         Assert.Equal([4, 4], again.Resumed);
+    }
+
+    /// <summary>States help where there is somebody to lose, and where what was noised is kept by a ledger that outlives the process; encrypted gradients are not kept.</summary>
+    [Theory]
+    [InlineData(PrivacyMode.None, 2, 100, false, true)]
+    [InlineData(PrivacyMode.None, 1, 100, false, false)]
+    [InlineData(PrivacyMode.None, 2, 0, false, false)]
+    [InlineData(PrivacyMode.He, 2, 100, true, false)]
+    [InlineData(PrivacyMode.HdpVfl, 2, 100, true, true)]
+    [InlineData(PrivacyMode.HdpVfl, 2, 100, false, false)]
+    public void Keeps_JobAndLedger_WhereARunCanGoOn(PrivacyMode mode, int parties, int every, bool file, bool keeps)
+    {
+        bool isPrivate = mode == PrivacyMode.HdpVfl;
+        GlmPlan plan = GlmPlan.Create(new GlmJob
+        {
+            Name = "job",
+            Model = new() { Family = GlmFamilies.Binomial },
+            Training = new() { CheckpointRounds = every, WeightNorm = isPrivate ? 1 : null, ResidualClip = isPrivate ? 1 : null },
+            Privacy = new() { Mode = mode, Budget = isPrivate ? new(1, 1e-5) : null },
+            Parties = [.. ((GlmPartyOptions[])[new() { Party = new("bank", PartyRole.Active) }, new() { Party = new("telco", PartyRole.Passive) }]).Take(parties)],
+        });
+        foreach (IPrivacyLedger? ledger in (IPrivacyLedger?[])(file ? [new KeepingLedger()] : [null, new InMemoryLedger()]))
+        {
+            var input = new GlmPartyInput { Party = "bank", Table = Brought(1), Ledger = ledger, Runs = new InMemoryRunStore() };
+            Assert.Equal(keeps, GlmRun.Keeps(plan, input));
+            Assert.False(GlmRun.Keeps(plan, input with { Runs = null }));
+        }
+    }
+
+    [Theory]
+    [InlineData(1, 4, .5)]
+    [InlineData(4, 4, .5)]
+    [InlineData(5, 4, 1)]
+    [InlineData(99, 4, 1)]
+    public void ShareOf_Messages_IsThatOfTheEpochsBegun(int messages, int batches, double share) => Assert.Equal(share, GlmRun.ShareOf(messages, batches, epochs: 2));
+
+    [Fact]
+    public void DigestOf_CellsThatAreRead_CountToo()
+    {
+        GlmPlan plan = GlmPlan.Create(new GlmJob { Name = "job", Model = new() { Family = GlmFamilies.Gaussian }, Parties = [new() { Party = new("bank", PartyRole.Active) }] });
+        string Digest(double cell) => Convert.ToHexString(GlmRun.DigestOf(plan, new GlmPartyInput { Party = "bank", Table = Brought(cell) }));
+        Assert.Equal(Digest(1), Digest(1));
+        Assert.NotEqual(Digest(1), Digest(2));
+    }
+
+    private static Table Brought(double cell) => new(TableSchema.Create([Field.Numeric("x")]), ["a"], new ReadCells(cell), new RowInputs(), "test");
+
+    /// <summary>Cells that are no matrix in memory.</summary>
+    private sealed class ReadCells(double cell) : TableCells
+    {
+        internal override int Rows => 1;
+
+        internal override int Columns => 1;
+
+        internal override ReadOnlySpan<double> Row(int row, Span<double> buffer)
+        {
+            buffer[0] = cell;
+            return buffer;
+        }
     }
 
     [Fact]
@@ -128,12 +263,16 @@ public class GlmRunTests
     /// <summary>Keeps no state after that before round 0 until it is opened.</summary>
     private sealed class SlowStore : IRunStore, IRunState
     {
+        public const int Removed = -1, Closed = -2;
+
         private readonly Lock _lock = new();
         private readonly List<int> _written = [];
 
         public ManualResetEventSlim Open { get; } = new();
 
         public bool Fails { get; set; }
+
+        public bool FailsAtOnce { get; init; }
 
         public int StartBytes { get; private set; }
 
@@ -166,15 +305,20 @@ public class GlmRunTests
         {
             if (round > 0)
                 Open.Wait();
-            if (round > 0 && Fails)
+            if (FailsAtOnce || (round > 0 && Fails))
                 throw new IOException("The store fails.");
-            lock (_lock)
-                _written.Add(round);
+            Note(round);
             StateBytes += state.Length;
         }
 
-        public void Remove() { }
+        public void Remove() => Note(Removed);
 
-        public void Dispose() { }
+        public void Dispose() => Note(Closed);
+
+        private void Note(int what)
+        {
+            lock (_lock)
+                _written.Add(what);
+        }
     }
 }

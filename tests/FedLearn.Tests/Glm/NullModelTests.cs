@@ -156,6 +156,17 @@ public class NullModelTests
     }
 
     [Fact]
+    public void Figures_LabelsThatAreEqualOrBeyondTheRange_ShareNothingExplained()
+    {
+        var none = new NullModel([1, 3], [1, 1], [0, 0], [1, 1], [1, 1]);
+        MetricSet equal = MetricSet.ForRegression([1, 2], [2, 2], SlowMetrics.TweedieSum(0), none), other = MetricSet.ForRegression([1, 2], [2, 4], SlowMetrics.TweedieSum(0), none);
+        Assert.Equal((null, null), (equal.R2, equal.D2));
+        Assert.NotNull(other.R2);
+        Assert.NotNull(other.D2);
+        Assert.Null(NullModel.Explained(1, double.PositiveInfinity));
+    }
+
+    [Fact]
     public void Warnings_MeansBeyondTheRange_NameFiguresAndRows()
     {
         ModelEvaluation none = GlmEvaluation.Of(GlmFamilies.Poisson, [.5, 1, 700], [1, 3, 2], NoIntervals), one = GlmEvaluation.Of(GlmFamilies.Poisson, [.5, 1, 800], [1, 3, 2], NoIntervals);

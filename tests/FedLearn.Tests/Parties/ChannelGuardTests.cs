@@ -148,6 +148,35 @@ public class ChannelGuardTests
     }
 
     [Fact]
+    public async Task All_OneFails_StopsTheOthersAndIsWhatIsTold()
+    {
+        var begun = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        bool stopped = false;
+        Task all = ChannelGuard.AllAsync(
+        [
+            async stop =>
+            {
+                begun.SetResult();
+                try
+                {
+                    await new TaskCompletionSource().Task.WaitAsync(stop);
+                }
+                finally
+                {
+                    stopped = stop.IsCancellationRequested;
+                }
+            },
+            async _ =>
+            {
+                await begun.Task;
+                throw new InvalidDataException();
+            },
+        ], Token);
+        await Assert.ThrowsAsync<InvalidDataException>(() => all.WaitAsync(TimeSpan.FromMinutes(1), Token));
+        Assert.True(stopped);
+    }
+
+    [Fact]
     public async Task End_ActivePartyIsLostBeforeItsWord_IsALossOfItsOwn()
     {
         (InMemoryChannel toTelco, InMemoryChannel telco) = InMemoryChannel.CreatePair("bank", "telco");

@@ -99,6 +99,54 @@ public sealed class PartyAccountTests
         Assert.Null(store.Find("bank", run.TermsDigest));
     }
 
+    [Theory]
+    [InlineData(0, 0)]
+    [InlineData(1, .25)]
+    [InlineData(9, 1)]
+    public void Dispose_MessagesOfARun_SettleTheirShare(int kept, double share)
+    {
+        using (Account account = Open())
+        {
+            IPrivacyReservation reservation = account.Reserve("laplace: something", new JsonObject(), PrivacyUnit.Record, 9, 2, 0, shareOf: kept == 0 ? null : messages => messages / 4.0);
+            for (int i = 0; i < kept; i++)
+                reservation.Keep(i, [1]);
+        }
+
+        LedgerEntry entry = Assert.Single(_ledger.Inner.Entries);
+        Assert.Equal((9, share), (entry.Charge.Messages, entry.Share));
+    }
+
+    [Fact]
+    public void Forget_RunThatReleasedNothing_CostsNothingAndOtherRunsStayOpen()
+    {
+        var run = new RunIdentity("bank", new byte[32], "session", PrivacyCharge.NewRunId());
+        var ledger = new KeepingLedger();
+        foreach (string id in (string[])[PrivacyCharge.NewRunId(), run.RunId])
+        {
+            using var account = new Account(ledger, id);
+            account.Reserve("laplace: something", new JsonObject(), PrivacyUnit.Record, 1, 2, 0);
+            account.Suspend();
+        }
+
+        var store = new InMemoryRunStore();
+        store.Begin(run).Write(0, [1]);
+        Assert.Null(CutOffRuns.Forget(store, store.Find("bank", run.TermsDigest)!, ledger, static (_, _) => 1));
+        Assert.Equal([(ChargeState.Reserved, 1.0), (ChargeState.Settled, 0)], ledger.Entries.Select(e => (e.State, e.Share)));
+    }
+
+    [Fact]
+    public void Forget_RunWhoseChargeIsSettled_LeavesTheLedgerAlone()
+    {
+        var run = new RunIdentity("bank", new byte[32], "session", PrivacyCharge.NewRunId());
+        var ledger = new KeepingLedger();
+        using (var account = new Account(ledger, run.RunId))
+            Release(account);
+        var store = new InMemoryRunStore();
+        store.Begin(run).Write(0, [1]);
+        Assert.Null(CutOffRuns.Forget(store, store.Find("bank", run.TermsDigest)!, ledger, static (_, _) => .5));
+        Assert.Equal((ChargeState.Settled, 1), (Assert.Single(ledger.Entries).State, Assert.Single(ledger.Entries).Share));
+    }
+
     // A linear model charges for a person's row, recommendation perhaps for one of a person's samples: the report says that the two are no sum for a person, whichever came first.
     [Theory]
     [InlineData("user", "sample", true)]

@@ -59,6 +59,21 @@ public class OneRoundJobTests
         Assert.Equal(results[0].Test, again[0].Test);
     }
 
+    /// <summary>A power of two, which rounds nothing: the model in another unit of the label is the same.</summary>
+    [Fact]
+    public async Task Train_LabelInAnotherUnit_IsTheSameModelInThatUnit()
+    {
+        const double Unit = 64;
+        VerticalData data = VerticalData.Random(2, "gaussian", 200, 2, 2);
+        IReadOnlyList<GlmPartyResult> one = await LocalFederation.TrainAsync(Job(data, "gaussian", range: (-3, 3)), data.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+        VerticalData scaled = data.WithLabels(y => Unit * y);
+        IReadOnlyList<GlmPartyResult> other = await LocalFederation.TrainAsync(Job(scaled, "gaussian", range: (-3 * Unit, 3 * Unit)), scaled.Inputs(), cancellationToken: TestContext.Current.CancellationToken);
+        for (int party = 0; party < 2; party++)
+            VerticalData.AssertClose([.. one[party].Model.Weights.Select(w => Unit * w)], [.. other[party].Model.Weights], 1e-4 * Unit);
+        Assert.Equal(Unit * one[0].Test!.Rmse!.Value, other[0].Test!.Rmse!.Value, 1e-4 * Unit);
+        Assert.Equal(Unit * one[0].Train!.Rmse!.Value, other[0].Train!.Rmse!.Value, 1e-4 * Unit);
+    }
+
     [Theory]
     [InlineData("binomial")]
     [InlineData("gaussian")]

@@ -56,17 +56,82 @@ public class GlmScoringTests
         var scene = new ScoringScene();
         GlmScoringActive active = scene.Active(Patient);
         GlmScoringPassive passive = scene.Passive();
-        (_, _, InMemoryChannel channel) = await ScoringScene.OpenAsync(active, passive);
+        (Task session, Task theirSession, InMemoryChannel channel) = await ScoringScene.OpenAsync(active, passive);
         string common = scene.CommonIds[0], own = scene.Inputs[0].Table.Ids.First(id => id.StartsWith("only 0", StringComparison.Ordinal)), theirs = scene.Inputs[1].Table.Ids.First(id => id.StartsWith("only 1", StringComparison.Ordinal));
         // The question that shows that the party is there is nobody's.
         Assert.Equal(default, passive.Counts);
         IReadOnlyList<GlmScoreAnswer> answers = await active.ScoreAsync(["nobody", common, own, theirs, common, "\ud800"], TestContext.Current.CancellationToken);
         Assert.Equal([GlmScoreOutcome.UnknownId, GlmScoreOutcome.Scored, GlmScoreOutcome.NotCommon, GlmScoreOutcome.UnknownId, GlmScoreOutcome.Scored, GlmScoreOutcome.UnknownId], answers.Select(a => a.Outcome));
-        Assert.Equal(new GlmScoringCounts(1, 2, 1), passive.Counts); // the common one once, and the one that only this party has
         Assert.Equal(["prediction scores", "prediction: ids present"], channel.Releases.Keys.Select(r => r.Name).Order(StringComparer.Ordinal));
         long messages = active.Parties[0].Messages;
         Assert.Equal(GlmScoreOutcome.UnknownId, (await active.ScoreAsync(["nobody"], TestContext.Current.CancellationToken))[0].Outcome);
         Assert.Equal(messages, active.Parties[0].Messages);
+        await active.StopAsync(TimeSpan.FromMinutes(1));
+        await Task.WhenAll(session, theirSession);
+        // The common one once, and the one that only this party has.
+        Assert.Equal(new GlmScoringCounts(1, 2, 1), passive.Counts);
+    }
+
+    [Fact]
+    public async Task Score_PartyAwayWithSeveralOutputs_TheConstantIsOfEach()
+    {
+        var scene = new ScoringScene("multinomial", 5, null, 2, 3);
+        GlmScoringActive active = scene.Active(Patient with { Fallbacks = new Dictionary<string, double> { ["p1"] = 0.25 } });
+        string id = scene.CommonIds[0];
+        double[] own = scene.Models[0].Score(scene.Inputs[0].Table, [scene.Inputs[0].Table.Ids.ToList().IndexOf(id)]);
+        VerticalData.AssertClose([.. own.Select(score => score + 0.25)], [.. (await active.ScoreAsync([id], TestContext.Current.CancellationToken))[0].Scores], 1e-15);
+    }
+
+    [Fact]
+    public async Task Score_TooManyIdsOrNone_AreNoRequest()
+    {
+        GlmScoringActive active = new ScoringScene().Active();
+        foreach (int count in (int[])[0, GlmScoring.MostIds + 1])
+            await Assert.ThrowsAsync<ArgumentException>(() => active.ScoreAsync([.. Enumerable.Repeat("nobody", count)], TestContext.Current.CancellationToken));
+        Assert.Equal(GlmScoring.MostIds, (await active.ScoreAsync([.. Enumerable.Repeat("nobody", GlmScoring.MostIds)], TestContext.Current.CancellationToken)).Count);
+    }
+
+    [Fact]
+    public void Active_LimitsThatAreNone_AreRefused()
+    {
+        var scene = new ScoringScene();
+        foreach (GlmScoringOptions options in (GlmScoringOptions[])[new() { Timeout = TimeSpan.Zero }, new() { GiveUpAfter = TimeSpan.Zero }])
+            Assert.Equal((GlmErrors.InvalidJob, "time limits"), (Assert.Throws<ConfigurationException>(() => scene.Active(options)) is var e ? (e.Id, e.Place) : default));
+    }
+
+    [Fact]
+    public void TermsOf_OnePassiveParty_AreThoseOfTheWholeJobForServing()
+    {
+        GlmJob job = new ScoringScene("binomial", 4, null, 2, 2, 2).Job;
+        SessionTerms first = GlmScoring.TermsOf(job, "p1"), second = GlmScoring.TermsOf(job, "p2");
+        Assert.Equal(["active p1", "active p2"], ((SessionTerms[])[first, second]).Select(terms => string.Join(' ', terms.Parties.Select(p => p.Name))));
+        Assert.Equal(first.TermsDigest.ToArray(), second.TermsDigest.ToArray());
+        Assert.NotEqual(GlmJobTerms.Of(job).TermsDigest.ToArray(), first.TermsDigest.ToArray());
+    }
+
+    [Fact]
+    public void Next_LastRound_IsTheFirst() => Assert.Equal((0, 1), (GlmScoring.Next(int.MaxValue), GlmScoring.Next(0)));
+
+    [Fact]
+    public async Task Score_QuestionsOverTheMostOfAMessage_GoInMessagesOfTheirOwn()
+    {
+        var scene = new ScoringScene();
+        GlmScoringActive active = scene.Active(Patient);
+        (_, InMemoryChannel peer) = await scene.PlayAsync(active);
+        string[] many = [.. Enumerable.Repeat(scene.CommonIds[0], (GlmScoring.MostIds / 2) + 1)];
+        Task<IReadOnlyList<GlmScoreAnswer>>[] questions = new Task<IReadOnlyList<GlmScoreAnswer>>[3];
+        questions[0] = active.ScoreAsync([many[0]], TestContext.Current.CancellationToken);
+        for (int round = 1; round <= 3; round++)
+        {
+            await peer.ReceiveAsync<HashedIds>(round, 1, TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+            if (round == 1)
+                (questions[1], questions[2]) = (active.ScoreAsync(many, TestContext.Current.CancellationToken), active.ScoreAsync(many, TestContext.Current.CancellationToken));
+            await ScoringScene.AnswerAsync(peer, round, [1], [round]);
+        }
+
+        double own = scene.Models[0].Score(scene.Inputs[0].Table, [scene.Inputs[0].Table.Ids.ToList().IndexOf(many[0])])[0];
+        for (int i = 0; i < 3; i++)
+            Assert.Equal(own + i + 1, (await questions[i])[^1].Scores[0]);
     }
 
     [Fact]
@@ -125,6 +190,7 @@ public class GlmScoringTests
         await peer.ReceiveAsync<HashedIds>(1, 1, TestContext.Current.CancellationToken);
         Task<IReadOnlyList<GlmScoreAnswer>>[] waiting = [.. Enumerable.Range(0, 4096).Select(_ => active.ScoreAsync([id], TestContext.Current.CancellationToken))];
         Assert.Equal(GlmScoreOutcome.PartyTooSlow, (await active.ScoreAsync([id], TestContext.Current.CancellationToken))[0].Outcome);
+        Assert.Equal(1, active.Parties[0].Late);
         Assert.False(first.IsCompleted);
         await ScoringScene.AnswerAsync(peer, 1, [1], [1]);
         await peer.ReceiveAsync<HashedIds>(2, 1, TestContext.Current.CancellationToken);
@@ -317,5 +383,37 @@ public class GlmScoringTests
         await own;
         await theirs;
         Assert.Equal(GlmScoreOutcome.PartyAway, (await active.ScoreAsync([scene.CommonIds[0]], TestContext.Current.CancellationToken))[0].Outcome);
+
+        // One that begins afterwards ends at once.
+        (own, theirs, _) = await ScoringScene.OpenAsync(active, scene.Passive(), TestContext.Current.CancellationToken);
+        await Task.WhenAll(own, theirs).WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task Stop_PartyThatHangs_IsNotWaitedForAndIsAwayFromThen()
+    {
+        var scene = new ScoringScene();
+        var clock = new ManualClock();
+        GlmScoringActive active = scene.Active(new GlmScoringOptions { Clock = clock, Timeout = TimeSpan.FromHours(1), GiveUpAfter = TimeSpan.FromHours(2) });
+        (Task session, InMemoryChannel peer) = await scene.PlayAsync(active);
+        Task<IReadOnlyList<GlmScoreAnswer>> first = active.ScoreAsync([scene.CommonIds[0]], TestContext.Current.CancellationToken);
+        await peer.ReceiveAsync<HashedIds>(1, 1, TestContext.Current.CancellationToken);
+        Task stopped = active.StopAsync(TimeSpan.FromSeconds(1));
+        clock.Advance(TimeSpan.FromSeconds(1));
+        await stopped.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        Assert.Equal(GlmScoreOutcome.PartyAway, (await active.ScoreAsync([scene.CommonIds[0]], TestContext.Current.CancellationToken))[0].Outcome);
+        Assert.Equal((false, false), (session.IsCompleted, first.IsCompleted));
+    }
+
+    [Fact]
+    public async Task Serve_SecondSessionOfAParty_IsRefusedAndTheFirstGoesOn()
+    {
+        var scene = new ScoringScene();
+        GlmScoringActive active = scene.Active(Patient);
+        GlmScoringPassive passive = scene.Passive();
+        await ScoringScene.OpenAsync(active, passive);
+        (InMemoryChannel first, _) = InMemoryChannel.CreatePair("active", "p1", ScoringScene.Idle);
+        Assert.Equal(ProtocolErrors.AlreadyJoined, (await Assert.ThrowsAsync<PeerException>(() => active.ServeAsync(ScoringScene.Agreement(active, passive.JoinRequest), first))).Id);
+        Assert.Equal(GlmScoreOutcome.Scored, (await active.ScoreAsync([scene.CommonIds[0]], TestContext.Current.CancellationToken))[0].Outcome);
     }
 }

@@ -325,6 +325,65 @@ public class TuneTests
         Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job], new() { Folds = 1 }));
         Assert.Equal(GlmErrors.InvalidTuning, await IdOf([], new()));
         Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job, job with { Training = job.Training with { Seed = 9 } }], new()));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job with { Fold = new(5, 0) }], new()));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job, job with { Model = job.Model with { Family = GlmFamilies.Poisson } }], new()));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job, job with { Split = new SplitRule.ByHash(4, [0]) }], new()));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job with { Split = new SplitRule.ByHash(5, [0]) }, job with { Split = new SplitRule.ByHash(4, [0]) }], new()));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job, job with { Privacy = job.Privacy with { Budget = new(9, 1e-5) } }], new()));
+        Assert.Equal(GlmErrors.InvalidTuning, await IdOf([job, job with { Parties = [job.Parties[0], job.Parties[1] with { Budget = new(9, 1e-5) }] }], new()));
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.None, PrivacyUnit.Record, 2, 0)]
+    [InlineData(PrivacyMode.HdpVfl, PrivacyUnit.Record, 1, 1)]
+    [InlineData(PrivacyMode.HdpVfl, PrivacyUnit.Record, 2, 2)]
+    [InlineData(PrivacyMode.HdpVfl, PrivacyUnit.Label, 2, 1)]
+    [InlineData(PrivacyMode.LabelDp, PrivacyUnit.Record, 2, 1)]
+    public void Warnings_Job_SayWhatScoresTellWherePassivePartiesDisclosedThem(PrivacyMode mode, PrivacyUnit unit, int parties, int warnings)
+    {
+        (GlmJob job, _, _) = Private(PrivacyMode.HdpVfl, unit);
+        job = job with { Privacy = job.Privacy with { Mode = mode, Unit = unit }, Parties = [.. job.Parties.Take(parties)] };
+        Assert.Equal(((string[])[GlmTuner.NotChosen, GlmTuner.ScoresDisclosed])[..warnings], GlmTuner.Warnings(job));
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData(double.PositiveInfinity)]
+    public async Task ScoreAsync_FigureThatIsNone_NamesTheFold(double? figure)
+    {
+        IReadOnlyList<GlmCandidateResult> results = await GlmTuner.ScoreAsync(1, 3, "auc", (_, fold) => Task.FromResult(fold.Index == 2 ? figure : 0.5), null);
+        Assert.Equal((GlmErrors.MetricUndefined, "fold 3 of 3"), (results[0].Error!.Id, results[0].Error!.Place));
+        Assert.Equal([0.5, 0.5, double.NaN], results[0].Scores);
+        Assert.Contains("the rows of 1 of 3 folds", GlmTuner.Undefined(results, 3, "auc"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Of_LedgerOfOthersToo_CostsWhatTheRunsOfThePartyDid()
+    {
+        var ledger = new InMemoryLedger();
+        void Charge(string party, string run, double mu) => ledger.Reserve(new PrivacyCharge
+        {
+            RunId = run,
+            Party = party,
+            DataSet = DataSetIdentity.Of(new byte[32]),
+            JobName = "job",
+            JobDigest = "",
+            Mechanism = "gaussian: something",
+            Claim = "as tested",
+            Parameters = "{}",
+            Unit = PrivacyUnit.Record,
+            Adjacency = Adjacency.ReplaceOne,
+            Messages = 1,
+            PureEpsilon = 0,
+            MuSquared = mu,
+        }).Dispose();
+        string[] runs = [.. Enumerable.Range(0, 4).Select(_ => PrivacyCharge.NewRunId())];
+        Charge("bank", runs[0], 1);
+        Charge("bank", runs[1], 0);
+        Charge("telco", runs[2], 4);
+        Charge("bank", runs[3], 8);
+        GlmTuningCost cost = GlmTuningCost.Of(ledger, "bank", runs[..3], 1e-5);
+        Assert.Equal((1, 1.0), (cost.Runs, cost.Total.MuSquared));
     }
 
     /// <summary>The figure of one of three folds, seed 5: a model of the pooled rows outside it, looked at on the rows in it.</summary>

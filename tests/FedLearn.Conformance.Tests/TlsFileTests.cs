@@ -157,6 +157,28 @@ public sealed class TlsFileTests : IDisposable
             Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("list.pem", content))));
         Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("two.der", [.. der, .. der]))));
         Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("two.pem", PemEncoding.WriteString("X509 CRL", [.. der, .. der])))));
+        // Something more behind the signature, or behind the last part of what is signed.
+        byte[][] parts = Parts(der);
+        Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("more.der", Sequence([.. parts, [5, 0]])))));
+        Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("within.der", Sequence([Sequence([.. Parts(parts[0]), [5, 0]]), .. parts[1..]])))));
+        Assert.Equal(1, RevocationList.Load(Write("same.der", Sequence([Sequence(Parts(parts[0])), .. parts[1..]]))).Count);
+
+        static byte[][] Parts(byte[] sequence)
+        {
+            var parts = new List<byte[]>();
+            for (AsnReader reader = new AsnReader(sequence, AsnEncodingRules.DER).ReadSequence(); reader.HasData;)
+                parts.Add(reader.ReadEncodedValue().ToArray());
+            return [.. parts];
+        }
+
+        static byte[] Sequence(byte[][] parts)
+        {
+            var writer = new AsnWriter(AsnEncodingRules.DER);
+            using (writer.PushSequence())
+                foreach (byte[] part in parts)
+                    writer.WriteEncodedValue(part);
+            return writer.Encode();
+        }
     }
 
     [Theory]

@@ -138,7 +138,7 @@ public sealed class TlsFileTests : IDisposable
             {
                 Assert.Equal(bad.Select((_, i) => i == index), bad.Select(list.Revokes));
                 Assert.True(list.IsSignedBy([authorities[index].Public]));
-                Assert.Contains($"lists.pem, list {index + 1}", list.Stale().Message, StringComparison.Ordinal);
+                Assert.Contains($"lists.pem, list {index + 1}", list.Stale(Now).Message, StringComparison.Ordinal);
             }
 
             Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.Load(path)));
@@ -179,6 +179,18 @@ public sealed class TlsFileTests : IDisposable
                     writer.WriteEncodedValue(part);
             return writer.Encode();
         }
+    }
+
+    [Theory]
+    [InlineData(-2, -1, "it was good until ")]
+    [InlineData(1, 2, "it is from the future.")]
+    public void Check_ListThatIsNotInForce_SaysWhetherItsTimeIsOverOrStillToCome(int from, int until, string cause)
+    {
+        var authority = new TestAuthority();
+        GrpcSecurity security = new() { Certificate = TlsPeers.Of("bank"), Authorities = [authority.Public], RevocationLists = [RevocationList.Load(Write("list", authority.Revoke(Now.AddDays(from), Now.AddDays(until))))] };
+        var error = Assert.Throws<ConfigurationException>(security.Check);
+        Assert.Equal(GrpcErrors.RevocationListStale, error.Id);
+        Assert.StartsWith(cause, error.Cause, StringComparison.Ordinal);
     }
 
     [Theory]

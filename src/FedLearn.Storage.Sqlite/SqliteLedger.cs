@@ -223,8 +223,8 @@ public sealed class SqliteLedger : IPrivacyLedger
         double left = budget.Left(spent, pure, charge.Adjacency);
         if (runs > 1 && left > 0)
         {
-            // A Gaussian release has no epsilon at delta 0.
-            double cost = pure || budget.Delta > 0 ? wanted.Epsilon(pure ? 0 : budget.Delta) : double.PositiveInfinity;
+            // Of Gaussian releases nothing is left at delta 0, where they have no epsilon.
+            double cost = wanted.Epsilon(pure ? 0 : budget.Delta);
             throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, Path, string.Create(CultureInfo.InvariantCulture,
                 $"{runs} runs of the job cost up to epsilon {cost:0.####} together, and would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table; what is left for all of them together is epsilon {left:0.####} at delta {(pure ? 0 : budget.Delta):R}."),
                 "Plan fewer runs, which of a cross-validation are fewer folds or a smaller grid; ask for less in each; or raise the budget, which is a decision about these people and not about the software.");

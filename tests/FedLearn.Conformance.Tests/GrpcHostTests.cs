@@ -360,6 +360,7 @@ public sealed class GrpcHostTests
     [InlineData("bank.example:80", "https://bank.example:80/")]
     [InlineData("bank.example:443", "https://bank.example/")]
     [InlineData("localhost:5001", "http://localhost:5001/")]
+    [InlineData("localhost.example:5001", "https://localhost.example:5001/")]
     [InlineData("ftp://bank.example:5001", null)]
     [InlineData("http://bank.example:5001/path", null)]
     [InlineData("http://bank.example:5001?key=word", null)]

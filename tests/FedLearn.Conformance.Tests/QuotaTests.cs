@@ -284,6 +284,7 @@ public sealed class QuotaTests
     [InlineData("2001:db8:1:2::1", "2001:db8:1:3::1", false)]
     [InlineData("192.0.2.1", "::ffff:192.0.2.1", true)]
     [InlineData("192.0.2.1", "192.0.2.3", false)]
+    [InlineData("::1", "::2", false)] // the first is this machine, whose network is its own
     public void Peer_WithoutACertificate_IsItsAddress(string first, string second, bool same)
     {
         var quotas = new PeerQuotas(new GrpcQuotas { JoinsPerMinute = 1 }, new ManualClock(), NullLogger.Instance);
@@ -306,6 +307,43 @@ public sealed class QuotaTests
             Assert.Equal(failed, error is IOException);
             Assert.Empty(connection.Items); // not marked as one beyond the quota
         }
+    }
+
+    [Fact]
+    public async Task Connections_AsManyAsTheQuota_AreNoMatterOfTheLog()
+    {
+        using var log = new Lines();
+        var quotas = new PeerQuotas(new GrpcQuotas { Connections = 1 }, new ManualClock(), log);
+        DefaultConnectionContext Connection() => new() { RemoteEndPoint = new IPEndPoint(IPAddress.Parse("192.0.2.1"), 1) };
+        await quotas.ConnectAsync(Connection(), async _ =>
+        {
+            Assert.Empty(log.Text);
+            await quotas.ConnectAsync(Connection(), _ => Task.CompletedTask);
+        });
+        Assert.Equal("Peer 192.0.2.1 is beyond its quota of connections.", Assert.Single(log.Text).Text);
+    }
+
+    [Fact]
+    public void Calls_OfAPeerThatNeverJoins_AreLoggedOnce()
+    {
+        using var log = new Lines();
+        var clock = new ManualClock();
+        var quotas = new PeerQuotas(new GrpcQuotas { Streams = 1 }, clock, log);
+        using IDisposable open = quotas.Call(From("192.0.2.1"));
+        for (int minute = 0; minute < 3; minute++, clock.Advance(TimeSpan.FromMinutes(2)))
+            Assert.Throws<RpcException>(() => quotas.Call(From("192.0.2.1")));
+        Assert.Single(log.Text);
+    }
+
+    [Fact]
+    public void Calls_EndedTwice_CountOnce()
+    {
+        var quotas = new PeerQuotas(new GrpcQuotas { Streams = 1 }, new ManualClock(), NullLogger.Instance);
+        IDisposable ended = quotas.Call(From("192.0.2.1"));
+        ended.Dispose();
+        ended.Dispose();
+        using IDisposable open = quotas.Call(From("192.0.2.1"));
+        Assert.Throws<RpcException>(() => quotas.Call(From("192.0.2.1")));
     }
 
     [Fact]

@@ -139,7 +139,7 @@ public sealed class TlsFileTests : IDisposable
             {
                 Assert.Equal(bad.Select((_, i) => i == index), bad.Select(list.Revokes));
                 Assert.True(list.IsSignedBy([authorities[index].Public]));
-                Assert.Contains($"lists.pem, list {index + 1}", list.Stale().Message, StringComparison.Ordinal);
+                Assert.Contains($"lists.pem, list {index + 1}", list.Stale(Now).Message, StringComparison.Ordinal);
             }
 
             Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.Load(path)));
@@ -158,6 +158,40 @@ public sealed class TlsFileTests : IDisposable
             Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("list.pem", content))));
         Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("two.der", [.. der, .. der]))));
         Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("two.pem", PemEncoding.WriteString("X509 CRL", [.. der, .. der])))));
+        // Something more behind the signature, or behind the last part of what is signed.
+        byte[][] parts = Parts(der);
+        Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("more.der", Sequence([.. parts, [5, 0]])))));
+        Assert.Equal(GrpcErrors.RevocationListUnusable, IdOf(() => RevocationList.LoadAll(Write("within.der", Sequence([Sequence([.. Parts(parts[0]), [5, 0]]), .. parts[1..]])))));
+        Assert.Equal(1, RevocationList.Load(Write("same.der", Sequence([Sequence(Parts(parts[0])), .. parts[1..]]))).Count);
+
+        static byte[][] Parts(byte[] sequence)
+        {
+            var parts = new List<byte[]>();
+            for (AsnReader reader = new AsnReader(sequence, AsnEncodingRules.DER).ReadSequence(); reader.HasData;)
+                parts.Add(reader.ReadEncodedValue().ToArray());
+            return [.. parts];
+        }
+
+        static byte[] Sequence(byte[][] parts)
+        {
+            var writer = new AsnWriter(AsnEncodingRules.DER);
+            using (writer.PushSequence())
+                foreach (byte[] part in parts)
+                    writer.WriteEncodedValue(part);
+            return writer.Encode();
+        }
+    }
+
+    [Theory]
+    [InlineData(-2, -1, "it was good until ")]
+    [InlineData(1, 2, "it is from the future.")]
+    public void Check_ListThatIsNotInForce_SaysWhetherItsTimeIsOverOrStillToCome(int from, int until, string cause)
+    {
+        var authority = new TestAuthority();
+        GrpcSecurity security = new() { Certificate = TlsPeers.Of("bank"), Authorities = [authority.Public], RevocationLists = [RevocationList.Load(Write("list", authority.Revoke(Now.AddDays(from), Now.AddDays(until))))] };
+        var error = Assert.Throws<ConfigurationException>(security.Check);
+        Assert.Equal(GrpcErrors.RevocationListStale, error.Id);
+        Assert.StartsWith(cause, error.Cause, StringComparison.Ordinal);
     }
 
     [Theory]

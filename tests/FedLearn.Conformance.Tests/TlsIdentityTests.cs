@@ -349,6 +349,9 @@ public sealed class TlsIdentityTests
         GrpcSecurity telco = new() { Certificate = authority.Issue("telco", dns: "telco"), Peers = TlsPeers.Peer("bank", TlsPeers.Of("bank")) };
         Assert.Equal(GrpcErrors.RefusedByPeer, (await RefusedAsync(host.Address, telco)).Id);
         Assert.Equal(GrpcErrors.PeerNotCheckable, (await refused.NextAsync()).Error.Id);
+        // A peer that is pinned is none of that authority's.
+        GrpcSecurity pinned = new() { Certificate = bank.Certificate, Authorities = bank.Authorities, RevocationLists = bank.RevocationLists, Clock = clock, Peers = TlsPeers.Peer("telco", TlsPeers.Of("telco")) };
+        Assert.Equal("telco", PeerVerifier.Examine(pinned, TlsPeers.Of("telco"), null, CertificateNames.ClientUse, "here").Name);
     }
 
     [Theory]

@@ -328,6 +328,69 @@ public sealed class FileRunStoreTests : IDisposable
         }
     }
 
+    /// <summary>Nobody goes on with the run before, so that what it sent is of no use.</summary>
+    [Fact]
+    public void Begin_AfterARunThatCouldGoOn_RemovesItsStatesAndItsMessages()
+    {
+        using (IRunState run = Open().Begin(Run))
+        {
+            run.Write(1, [1]);
+            run.Outbox!.Keep(0, [1]);
+        }
+
+        File.WriteAllBytes(_folder[$"bank.ledger.db.{Run.RunId}.outbox"], [1]);
+        using IRunState next = Open().Begin(RunStoreConformance.Identity(10));
+        Assert.Equal([$"bank.ledger.db.{next.Run.RunId}.state.lock"], _folder.Files);
+    }
+
+    [Fact]
+    public void Find_SeveralRuns_IsTheOneOfTheNewestState()
+    {
+        using IRunState older = Open().Begin(Run), newer = Open().Begin(RunStoreConformance.Identity(10));
+        foreach ((IRunState run, int round, int minute) in ((IRunState, int, int)[])[(older, 1, 3), (older, 2, 2), (newer, 1, 1), (newer, 2, 4)])
+        {
+            run.Write(round, [1]);
+            File.SetLastWriteTimeUtc(_folder[$"bank.ledger.db.{run.Run.RunId}.round-{round}.state"], DateTime.UnixEpoch.AddMinutes(minute));
+        }
+
+        Assert.Equal(newer.Run.RunId, Found!.Run.RunId);
+        File.SetLastWriteTimeUtc(PathOf(1), DateTime.UnixEpoch.AddMinutes(5));
+        Assert.Equal(Run.RunId, Found!.Run.RunId);
+    }
+
+    /// <summary>Each file is whole, and of the same run: that they are of one beginning their checksums tell.</summary>
+    [Fact]
+    public void Read_FilesOfAnotherBeginning_AreNotMixed()
+    {
+        using var elsewhere = new TempFolder();
+        using IRunState run = Open().Begin(Run), other = new FileRunStore(elsewhere["bank.ledger.db"]).Begin(Run);
+        foreach ((IRunState state, byte start) in ((IRunState, byte)[])[(run, 1), (other, 2)])
+        {
+            state.WriteStart([start]);
+            state.Write(1, [start]);
+        }
+
+        Assert.Equal([1, 1], [.. run.ReadStart().Span, .. run.Read(1).Span]);
+        File.Copy(elsewhere[Path.GetFileName(StartPath)], StartPath, overwrite: true);
+        File.Copy(elsewhere[Path.GetFileName(PathOf(1))], PathOf(1), overwrite: true);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => run.ReadStart());
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => run.Read(1));
+    }
+
+    /// <summary>Whose a damaged file was cannot be told, even where it says so.</summary>
+    [Fact]
+    public void PassedOver_DamagedStateOfAnotherJob_IsTold()
+    {
+        using (IRunState other = Open().Begin(RunStoreConformance.Identity(3, "telco")))
+            other.Write(1, [1]);
+        string path = _folder[$"bank.ledger.db.{RunStoreConformance.Identity(3, "telco").RunId}.round-1.state"];
+        Assert.Empty(Open().PassedOver(Run.Party, Run.TermsDigest));
+        byte[] bytes = File.ReadAllBytes(path);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(path, bytes);
+        Assert.Equal($"{Path.GetFileName(path)}: its checksum does not hold", Assert.Single(Open().PassedOver(Run.Party, Run.TermsDigest)));
+    }
+
     [Fact]
     public void Begin_FolderThatIsAbsent_IsAnErrorWithAnId() =>
         Assert.Equal(SqliteLedgerErrors.CannotOpen, Assert.Throws<ConfigurationException>(() => new FileRunStore(_folder["none/bank.ledger.db"]).Begin(Run)).Id);

@@ -22,7 +22,9 @@ public sealed class LocalValueTests : IDisposable
             Assert.True(run.KeepsLocally);
             Assert.Null(run.FindLocal(0));
             run.Keep(0, [1, 2, 3]);
+            TimeSpan messages = run.SyncTime;
             run.KeepLocal(0, [4]);
+            Assert.True(run.SyncTime > messages, "The time in which values wait for the disk counts too.");
             run.KeepLocal(1, [5, 6]);
         }
 
@@ -59,7 +61,21 @@ public sealed class LocalValueTests : IDisposable
             Assert.Equal(Value(i), run.FindLocal(i)!.Value.ToArray());
         ErrorAssert.Throws<PrivacyRefusedException>("FL5024", () => run.FindLocal(0));
         run.Dispose();
-        Assert.True(new FileInfo(_folder[$"bank.ledger.db.{_charge.RunId}.local.outbox"]).Length < (Last + 4) * 12_288);
+        // A page, one value more than messages, and one more for the space at the end that a value does not fit.
+        Assert.Equal(4096 + (Last + 2) * 12_288, new FileInfo(_folder[$"bank.ledger.db.{_charge.RunId}.local.outbox"]).Length);
+    }
+
+    [Fact]
+    public void KeepNoMore_AfterTheFirstValue_BoundsThoseThatFollow()
+    {
+        using IPrivacyReservation run = Reserve();
+        for (int i = 0; i < 12; i++)
+        {
+            run.KeepLocal(i, new byte[9000]);
+            run.KeepNoMore(3);
+        }
+
+        ErrorAssert.Throws<PrivacyRefusedException>("FL5024", () => run.FindLocal(0));
     }
 
     [Fact]

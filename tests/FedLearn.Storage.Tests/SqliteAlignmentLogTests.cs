@@ -227,6 +227,20 @@ public sealed class SqliteAlignmentLogTests : IDisposable
     }
 
     [Fact]
+    public void Audit_AlignmentThatEndedTwice_IsNoRowOfALedger()
+    {
+        SqliteAlignmentLog log = New();
+        log.Begin(Session(1), Caps);
+        log.End(Session(1).Session, 17);
+        var of = LedgerFile.At(Path, TimeSpan.FromSeconds(30));
+        using (SqliteFile file = of.Connect())
+            LedgerFile.Append(file, of.ReadSound(file), LedgerChain.Write(Session(1), 18, DateTimeOffset.UnixEpoch));
+        LedgerAudit audit = SqliteLedger.Audit(Path);
+        Assert.Equal((2, 3), (audit.Rows, audit.BadRow!.Value));
+        Assert.Equal(17, Assert.Single(audit.Alignments).CommonIds);
+    }
+
+    [Fact]
     public void Open_NoFolderOrNoLedger_IsRefused()
     {
         ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => _ = new SqliteAlignmentLog(_folder["absent/bank.ledger.db"]));

@@ -175,6 +175,28 @@ public sealed class SqliteLedgerTests : IDisposable
         Spend(ledger, Charges.Gaussian(mu: GaussianDp.Mu(left, 1e-5)));
     }
 
+    [Theory]
+    [InlineData(false, 2)]
+    [InlineData(true, 1)]
+    public void Left_OfPureJobs_IsAllThatFits(bool zeroOut, double left) =>
+        Assert.Equal(left, new LedgerBudget(2, 0).Left(PrivacyTotal.Zero, pure: true, zeroOut ? Adjacency.ZeroOut : Adjacency.ReplaceOne));
+
+    [Fact]
+    public void Check_SeveralRunsOverTheBudget_SaysWhatTheyCostTogetherAndWhatIsLeft()
+    {
+        SqliteLedger ledger = New(new LedgerBudget(2.5, 0));
+        ledger.Check(Charges.Pure(1), 2);
+        PrivacyRefusedException error = Assert.Throws<PrivacyRefusedException>(() => ledger.Check(Charges.Pure(1), 3));
+        Assert.Equal(PrivacyErrors.BudgetSpent, error.Id);
+        Assert.Contains("3 runs of the job cost up to epsilon 3 together", error.Message, StringComparison.Ordinal);
+        Assert.Contains("what is left for all of them together is epsilon 2.5 at delta 0.", error.Message, StringComparison.Ordinal);
+        // Of nothing no number of runs is fewer.
+        Spend(ledger, Charges.Pure(2.5));
+        error = Assert.Throws<PrivacyRefusedException>(() => ledger.Check(Charges.Pure(1), 3));
+        Assert.Contains("what is left for one more job is epsilon 0 at delta 0.", error.Message, StringComparison.Ordinal);
+        Assert.Contains("or use the data no more", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Reserve_WithoutABudget_RecordsAndRefusesNothing()
     {
@@ -311,6 +333,25 @@ public sealed class SqliteLedgerTests : IDisposable
     }
 
     [Fact]
+    public void Settle_ASecondTime_IsRefusedAndTheLedgerStaysWhole()
+    {
+        SqliteLedger ledger = New();
+        using IPrivacyReservation reservation = ledger.Reserve(Charges.Gaussian());
+        reservation.Settle(0);
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => reservation.Settle(1));
+        Assert.Equal((ChargeState.Settled, 0), (Assert.Single(ledger.Entries).State, ledger.Entries[0].Share));
+    }
+
+    [Theory]
+    [InlineData(3, 3)]
+    [InlineData(2000, 1024)]
+    public void KeepsAtLeast_OfACharge_IsItsMessagesUpToTheLimit(int messages, int kept)
+    {
+        using IPrivacyReservation reservation = New().Reserve(Charges.Gaussian(messages: messages));
+        Assert.Equal(kept, reservation.KeepsAtLeast);
+    }
+
+    [Fact]
     public void Settle_WithAKeptRelease_CountsInFull()
     {
         SqliteLedger ledger = New();
@@ -378,6 +419,7 @@ public sealed class SqliteLedgerTests : IDisposable
         "UPDATE kept SET bytes = x'ff'",
         "DELETE FROM kept",
         "INSERT INTO kept VALUES (2, x'00')",
+        "INSERT INTO kept VALUES (3, x'00')",
         "UPDATE people SET digests = zeroblob(length(digests))",
         "UPDATE people SET digests = substr(digests, 9)",
         "UPDATE people SET sha256 = upper(sha256)",
@@ -455,6 +497,17 @@ public sealed class SqliteLedgerTests : IDisposable
         Assert.Equal(row, SqliteLedger.Audit(ledger.Path).BadRow);
     }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(10)));
 
+    [Theory]
+    [InlineData("DELETE FROM rows WHERE number = 3", "row 3 is missing.")]
+    [InlineData("DELETE FROM rows WHERE number = 6", "rows 6 to 6 are missing.")]
+    [InlineData("UPDATE head SET rows = 5", "the record of the newest row is not that of the last row.")]
+    public void Audit_RowsThatAreMissing_SaysWhich(string sql, string fault)
+    {
+        SqliteLedger ledger = ThreeRuns();
+        Tamper(ledger, sql);
+        Assert.Equal(fault, SqliteLedger.Audit(ledger.Path).Fault);
+    }
+
     [Fact]
     public void Rows_UpdateOrDeleteByMistake_AreStopped()
     {
@@ -500,6 +553,32 @@ public sealed class SqliteLedgerTests : IDisposable
         Assert.False(File.Exists(_folder["absent.db"]));
         Sql(other, "PRAGMA user_version = 3; PRAGMA application_id = 0x464C4C31");
         ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => _ = new SqliteLedger(other));
+        // Another program's file before its first table.
+        string young = _folder["young.db"];
+        Sql(young, "PRAGMA application_id = 5");
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => new SqliteLedger(young).Reserve(Charges.Gaussian()));
+    }
+
+    [Fact]
+    public void Reserve_NewLedger_HasALogThatIsSynced()
+    {
+        SqliteLedger ledger = New();
+        using IPrivacyReservation reservation = ledger.Reserve(Charges.Gaussian());
+        using SqliteConnection connection = Connect(ledger.Path);
+        using SqliteCommand command = connection.CreateCommand();
+        command.CommandText = "PRAGMA journal_mode";
+        Assert.Equal("wal", command.ExecuteScalar());
+    }
+
+    [Fact]
+    public void Digests_IdsRemovedAfterTheyWereVerified_AreRefused()
+    {
+        SqliteLedger ledger = New();
+        ledger.Reserve(Charges.Gaussian()).Dispose();
+        DataSetIdentity table = ledger.Entries[0].Charge.DataSet;
+        Assert.Equal(Charges.People().Digests!.Value.ToArray(), table.Digests!.Value.ToArray());
+        Sql(ledger.Path, "DELETE FROM people");
+        ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => _ = table.Digests);
     }
 
     [Fact]
@@ -576,6 +655,7 @@ public sealed class SqliteLedgerTests : IDisposable
     [Theory]
     [InlineData(double.NaN, 1e-5)]
     [InlineData(-1, 1e-5)]
+    [InlineData(double.PositiveInfinity, 1e-5)]
     [InlineData(1, 1.0)]
     [InlineData(1, -1e-5)]
     public void Open_WhatIsNoBudget_IsRefused(double epsilon, double delta) =>

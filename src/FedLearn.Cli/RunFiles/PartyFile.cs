@@ -325,7 +325,7 @@ internal sealed record PartyFile
     {
         (string key, Uri? found) = said.Peers.FirstOrDefault(peer => peer.Name.Length == 0 || peer.Name == active);
         Uri? address = Checked(file, key is { Length: > 0 } ? $"peers.{key}" : "peers", found, self, active, said.AllowPlaintext) ?? said.Relayed;
-        if (address is null && !file.Has("relay"))
+        if (address is null)
             file.Fault(RunFileErrors.MissingKey, "peers", "the address of the active party is missing.", $"Write {{ \"{active}\": \"http://127.0.0.1:5301\" }} with its address.");
         return address;
     }

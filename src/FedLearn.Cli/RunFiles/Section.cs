@@ -20,15 +20,14 @@ internal sealed class Section
     private Section(JsonElement json, string path, Faults faults, IReadOnlyDictionary<string, string[]> catalogue)
     {
         (_json, Path, _faults, _catalogue) = (json, path, faults, catalogue);
-        string place = WithoutIndices(path);
-        _known = catalogue[place];
+        _known = catalogue[WithoutIndices(path)];
         var seen = new HashSet<string>();
         foreach (JsonProperty property in json.EnumerateObject())
         {
             if (!seen.Add(property.Name))
                 _faults.Add(RunFileErrors.DuplicateKey, At(property.Name), "the key is written twice.", "Keep one of them.");
             else if (!_known.Contains(property.Name))
-                _faults.Add(RunFileErrors.UnknownKey, At(property.Name), "there is no such key.", Advice(property.Name, place));
+                _faults.Add(RunFileErrors.UnknownKey, At(property.Name), "there is no such key.", Advice(property.Name));
         }
     }
 
@@ -460,10 +459,10 @@ internal sealed class Section
         return _json.TryGetProperty(key, out json) && json.ValueKind != JsonValueKind.Null;
     }
 
-    private string Advice(string key, string place)
+    private string Advice(string key)
     {
         string advice = RunFileKeys.Meant(key, _known) is { } meant ? $"Did you mean '{meant}'?" : $"It may have {string.Join(", ", _known.Where(known => !known.StartsWith('$')))}.";
-        KeyValuePair<string, string[]> home = _catalogue.FirstOrDefault(section => section.Key != place && section.Value.Contains(key));
+        KeyValuePair<string, string[]> home = _catalogue.FirstOrDefault(section => section.Value.Contains(key));
         return home.Value is null ? advice : $"{advice} Another section has it: {(home.Key.Length > 0 ? home.Key + "." : "")}{key}.";
     }
 

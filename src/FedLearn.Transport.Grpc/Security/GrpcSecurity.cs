@@ -120,7 +120,7 @@ public sealed class GrpcSecurity
         foreach (RevocationList list in RevocationLists)
         {
             if (!list.IsCurrent(now))
-                throw list.Stale();
+                throw list.Stale(now);
             if (list.IsSignedBy(Authorities) == false)
                 throw list.Forged();
         }

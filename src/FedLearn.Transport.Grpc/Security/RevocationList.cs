@@ -122,9 +122,9 @@ public sealed class RevocationList
         return named.Length == 0 ? null : named.Any(IsSignedBy);
     }
 
-    /// <summary>The error of a list past its time.</summary>
-    internal ConfigurationException Stale() => new(GrpcErrors.RevocationListStale, Place,
-        NextUpdate is { } next && ThisUpdate <= next ? $"it was good until {next.UtcDateTime:yyyy-MM-dd HH:mm} UTC, and peers revoked since then would be let in." : "it is from the future.",
+    /// <summary>The error of a list that is not in force at a time.</summary>
+    internal ConfigurationException Stale(DateTimeOffset now) => new(GrpcErrors.RevocationListStale, Place,
+        NextUpdate is { } next && ThisUpdate <= now ? $"it was good until {next.UtcDateTime:yyyy-MM-dd HH:mm} UTC, and peers revoked since then would be let in." : "it is from the future.",
         "Fetch the authority's newest list, and check this machine's clock.");
 
     /// <summary>The error of a list that its issuer did not sign.</summary>

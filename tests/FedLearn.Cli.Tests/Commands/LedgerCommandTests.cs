@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 
@@ -158,6 +159,31 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Contains(shown.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("several units (sample, user): their sum holds for the smallest of the units only", StringComparison.Ordinal));
     }
 
+    /// <summary>Sums are of one party's people; parts of a charge, alignments and numbers below a thousandth are shown as they are.</summary>
+    [Fact]
+    public async Task Show_SeveralPartiesTablesAndAlignments_TellsThemApart()
+    {
+        string path = _scene.At("shop.ledger.db");
+        var ledger = new SqliteLedger(path);
+        PrivacyCharge half = Charge("gaussian", "{}", 2), tiny = Charge("gaussian", "{}", 5e-4) with { Party = "clinic" }, other = half with { RunId = PrivacyCharge.NewRunId(), DataSet = DataSetIdentity.Of([.. Enumerable.Repeat((byte)1, 32)]) };
+        foreach ((PrivacyCharge charge, double share) in ((PrivacyCharge, double)[])[(half, .5), (tiny, 1), (other, 1)])
+            using (IPrivacyReservation run = ledger.Reserve(charge))
+                run.Settle(share);
+        var alignments = new SqliteAlignmentLog(path);
+        alignments.Begin(new AlignmentRecord("s1", "shop", "bank", "psi", "both", 10, 20, new string('0', 64)), new AlignmentCaps());
+        alignments.End("s1", 7);
+        alignments.Begin(new AlignmentRecord("s2", "clinic", "bank", "psi", "both", 30, 40, new string('0', 64)), new AlignmentCaps());
+        ToolRun tool = await ToolRun.Of("ledger", "show", "--ledger", path, "--json");
+        JsonElement shown = JsonElement.Parse(tool.Output);
+        Assert.Equal([.5, 1, 1], shown.GetProperty("charges").EnumerateArray().Select(c => c.GetProperty("share").GetDouble()));
+        Assert.Equal([("shop", 2), ("clinic", 2.5e-7), ("shop", 4)], shown.GetProperty("totals").EnumerateArray().Select(t => (t.GetProperty("party").GetString()!, Math.Round(Math.Pow(t.GetProperty("mu").GetDouble(), 2), 12))));
+        Assert.Equal([true, false], shown.GetProperty("alignments").EnumerateArray().Select(a => a.GetProperty("ended").ValueKind == JsonValueKind.String));
+        Assert.Equal([7, null], shown.GetProperty("alignments").EnumerateArray().Select(a => a.GetProperty("commonIds").ValueKind == JsonValueKind.Number ? a.GetProperty("commonIds").GetInt32() : (int?)null));
+        Assert.Contains("| 5e-4 ", tool.Error, StringComparison.Ordinal);
+        // By party, not in the order in which they began.
+        Assert.True(tool.Error.IndexOf("| 30 ", StringComparison.Ordinal) is > 0 and var clinic && clinic < tool.Error.IndexOf("| 10 ", StringComparison.Ordinal), tool.Error);
+    }
+
     // What a record costs its label costs too, and a budget counts both.
     [Fact]
     public async Task Show_ChargesOfLabelsBesideRecords_LeaveTheSameOnBothLines()
@@ -224,7 +250,7 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Equal((0, ""), (sound.ExitCode, sound.Error));
         string head = Assert.Single(sound.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries)).Split(' ')[^1];
         // The end of the line, or the line as it was printed, with whatever the file was called then.
-        foreach (string kept in (string[])[head, sound.Output, $"old copies/bank.ledger.db: all rows verify: {head}"])
+        foreach (string kept in (string[])[head, head.ToUpperInvariant(), sound.Output, $"old copies/bank.ledger.db: all rows verify: {head}"])
         {
             Assert.Equal(0, (await ToolRun.Of("ledger", "verify", "--ledger", Ledger, "--since", kept)).ExitCode);
             Assert.Equal(5, (await ToolRun.Of("ledger", "verify", "--ledger", _scene.At("telco.ledger.db"), "--since", kept)).ExitCode);
@@ -241,7 +267,7 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Equal(5, broken.ExitCode);
         Assert.Contains("row 1 was changed", broken.Error, StringComparison.Ordinal);
         Assert.Contains("(FL5022)", broken.Error, StringComparison.Ordinal);
-        Assert.Equal(1, JsonElement.Parse(broken.Output).GetProperty("badRow").GetInt32());
+        Assert.Equal((false, 1), (JsonElement.Parse(broken.Output).GetProperty("ok").GetBoolean(), JsonElement.Parse(broken.Output).GetProperty("badRow").GetInt32()));
         // Whoever reads sums of what is before that row is told that they are not all.
         ToolRun shown = await ToolRun.Of("ledger", "show", "--ledger", Ledger, "--json");
         Assert.Equal(5, shown.ExitCode);

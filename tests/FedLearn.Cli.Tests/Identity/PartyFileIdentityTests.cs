@@ -296,6 +296,38 @@ public sealed class PartyFileIdentityTests : IDisposable
         Assert.Equal(["tls"], mixed.Ignored);
         Assert.Single(mixed.Run.Warnings);
         Assert.Null(PartyTransport.Client(mixed.Transport, mixed.ActiveParty!, "bank").Security);
+        // Whose certificate nobody asks for needs no pin.
+        Assert.Equal(["tls"], Telco(Keys.Tls("telco"), "[\"http://192.0.2.7:5301\"]", ", \"allowPlaintext\": true").Ignored);
+    }
+
+    private PartyFile Relayed(string relay, string tls) => Load($$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "relay": {{relay}}, "tls": {{tls}} }""");
+
+    /// <summary>A coordinator is known by pins of its own, and whoever is denied is no coordinator either.</summary>
+    [Fact]
+    public void Load_RelayByHttps_KnowsTheCoordinatorByItsPinsAndDeniesWhomTheFileDenies()
+    {
+        using X509Certificate2 authority = Keys.Authority(Path.Combine(_folder.Path, "ca.pem"));
+        Keys.Revoke(Path.Combine(_folder.Path, "list.crl"), authority, Path.Combine(_folder.Path, "telco.crt.pem"));
+        string denied = Good.Replace("\"peers\"", $"\"deny\": [\"{_pin}\"], \"revocationLists\": [\"list.crl\"], \"peers\"", StringComparison.Ordinal);
+        PartyFile party = Relayed($$"""{ "address": "hub.example:5300", "pins": ["{{Pin}}"] }""", denied);
+        GrpcSecurity security = party.Relay!.Security!;
+        Assert.Equal((GrpcRelay.CoordinatorName, Pin), (Assert.Single(security.Peers).Key, Assert.Single(security.Peers.Values.Single()).ToString()));
+        Assert.Equal(_pin, Assert.Single(security.Denied).ToString());
+        Assert.Equal(1, Assert.Single(security.RevocationLists).Count);
+        // As the file is now.
+        string other = Pin.Replace("00", "11", StringComparison.Ordinal);
+        _folder.Write("party.json", File.ReadAllText(party.Path).Replace($"\"pins\": [\"{Pin}\"]", $"\"pins\": [\"{other}\"]", StringComparison.Ordinal));
+        Assert.Equal(other, party.WithIdentityOfNow().Relay!.Security!.Peers.Values.Single().Single().ToString());
+        Refused(() => Relayed("\"hub.example:5300\"", Good), IdentityErrors.UnknownPeer, "which certificate is that of the coordinator");
+    }
+
+    /// <summary>A model or report in the place of a key would be the end of it.</summary>
+    [Fact]
+    public void Inputs_WithTls_HaveEveryFileOfTheIdentity()
+    {
+        Keys.Authority(Path.Combine(_folder.Path, "ca.pem")).Dispose();
+        PartyFile party = Telco(Good.Replace("\"peers\"", "\"authorities\": [\"ca.pem\"], \"peers\"", StringComparison.Ordinal));
+        Assert.All((string[])["telco.crt.pem", "telco.key.pem", "ca.pem"], file => Assert.Contains(Path.Combine(_folder.Path, file), party.Inputs));
     }
 
     [Fact]
@@ -304,6 +336,8 @@ public sealed class PartyFileIdentityTests : IDisposable
         Assert.Equal(["allowPlaintext"], Telco("null", "[\"127.0.0.1:5301\"]", ", \"allowPlaintext\": true").Ignored);
         Assert.Equal(["allowPlaintext"], Telco(Good, more: ", \"allowPlaintext\": true").Ignored);
         Assert.Empty(Telco("null", "[\"localhost:5301\"]").Ignored);
+        // Parties that encrypt for each other may call a coordinator in the clear.
+        Assert.Empty(Load($$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "relay": "http://192.0.2.1:5300", "tls": {{Good}}, "allowPlaintext": true }""").Ignored);
     }
 
     [Theory]

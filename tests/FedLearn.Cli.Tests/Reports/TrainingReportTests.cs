@@ -270,6 +270,12 @@ public class TrainingReportTests
         Assert.Contains("record, replace-one", Assert.Single(lines, l => l.Contains("| record.json ", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Contains("record, zero-out", Assert.Single(lines, l => l.Contains("| zero.json ", StringComparison.Ordinal)), StringComparison.Ordinal);
         Assert.Contains("warning: epsilons of different modes, units, adjacencies", error, StringComparison.Ordinal);
+        Assert.Contains(summary, error.ReplaceLineEndings(""), StringComparison.Ordinal);
+        Assert.DoesNotContain(" deviance ", error, StringComparison.Ordinal); // twice the log-loss
+        ToolRun several = await ToolRun.Of("report", scene.At("record.json"), scene.At("zero.json"), "--json", "--html", scene.At("several.html"));
+        string warning = (string)Assert.Single(JsonNode.Parse(several.Output)!["warnings"]!.AsArray())!;
+        Assert.StartsWith("epsilons of different modes", warning, StringComparison.Ordinal);
+        Assert.Contains($"Warning: {warning}.", TextOf(File.ReadAllText(scene.At("several.html"))), StringComparison.Ordinal);
         // The active party's own figure is the same in all three, by the same metric, whether the job itself was measured or not.
         double alone = (double)JsonNode.Parse(File.ReadAllText(scene.At("none.json")))!["metrics"]!["guestOnly"]!["test"]!["auc"]!;
         Assert.All((string[])["none", "record", "zero"], name => Assert.Contains($"AUC {alone.ToString("0.0000", CultureInfo.InvariantCulture)}",

@@ -155,6 +155,16 @@ public sealed class CoordinatorFileTests : IDisposable
         Assert.Equal(["railway", "telco"], file.Security!.Peers.Keys.Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public void Load_CertificateNearItsEnd_IsSaid()
+    {
+        _folder.Write("job.json", Glm);
+        Keys.Make(_folder.Path, "hub", ago: TimeSpan.FromDays(80));
+        string telco = Keys.Make(_folder.Path, "telco");
+        CoordinatorFile file = Load($$"""{ "listen": "127.0.0.1:0", "jobs": ["job.json"], "tls": {{Keys.Tls("hub", ("telco", telco))}} }""");
+        Assert.Contains("certificate expires on", Assert.Single(file.Notes), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("\"192.0.2.1:5300\"", "FL2535", "nothing would encrypt the calls to it")]
     [InlineData("\"https://127.0.0.1:5300\"", "FL2535", "no certificate of this party")]
@@ -167,6 +177,19 @@ public sealed class CoordinatorFileTests : IDisposable
         var error = Assert.Throws<ConfigurationException>(() => PartyFile.Load(_folder.Write("party.json", $$"""{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "relay": {{relay}} }"""), alignsOnly: true));
         Assert.Equal(id, error.Id);
         Assert.Contains(part, error.Message, StringComparison.Ordinal);
+        // And not that the address of the active party, which the coordinator stands for, is missing.
+        Assert.DoesNotContain("faults:", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Without its certificate the party could not call by https, which is the certificate's fault and not the address's.</summary>
+    [Fact]
+    public void PartyFile_RelayByHttpsBesideFaultyTls_HasTheFaultsOfTlsAlone()
+    {
+        _folder.Write("job.json", Glm);
+        var error = Assert.Throws<ConfigurationException>(() => PartyFile.Load(_folder.Write("party.json",
+            """{ "job": "job.json", "party": "telco", "data": { "path": "t.csv" }, "relay": "https://127.0.0.1:5300", "tls": { "certificate": "c.pem" } }"""), alignsOnly: true));
+        Assert.Equal(RunFileErrors.MissingKey, error.Id);
+        Assert.DoesNotContain("relay", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]

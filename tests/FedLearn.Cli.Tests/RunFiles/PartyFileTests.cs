@@ -1,4 +1,5 @@
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
@@ -63,6 +64,11 @@ public sealed class PartyFileTests : IDisposable
         Assert.Null(party.Listen);
         Assert.Equal((7, 8, 9), (party.Transport.Timeout.TotalSeconds, party.Transport.ConnectTimeout.TotalSeconds, party.Transport.ResumeTimeout.TotalSeconds));
     }
+
+    /// <summary>Its table is nobody else's affair: the range of its labels may stand in its own file.</summary>
+    [Fact]
+    public void Load_JobWithTheActivePartysTableAndNoLabelRange_IsThePassivePartysAllTheSame() =>
+        Assert.Equal("telco", Load(Telco, Job.Replace("\"role\": \"active\"", "\"role\": \"active\", \"data\": { \"path\": \"b.csv\", \"label\": \"y\" }", StringComparison.Ordinal)).Self.Name);
 
     [Fact]
     public void Load_PeerNamedTwice_IsRefused()
@@ -139,6 +145,8 @@ public sealed class PartyFileTests : IDisposable
         Assert.Empty(Load(Telco, psi.Replace("\"timeoutSeconds\"", "\"kind\": \"in-memory\", \"timeoutSeconds\"", StringComparison.Ordinal)).Ignored);
         _folder.Write("job.json", Job);
         Assert.DoesNotContain("alignment", PartyFile.Load(_folder.Write("party.json", telco), alignsOnly: true).Ignored);
+        // Of a job that has nobody to align with, its own key and this file's are one.
+        Assert.Equal(["alignment"], Load(Bank.Replace("\"listen\"", "\"alignment\": { \"peerIds\": 5 }, \"listen\"", StringComparison.Ordinal), Job.Replace(", { \"name\": \"telco\", \"role\": \"passive\" }", "", StringComparison.Ordinal)).Ignored);
     }
 
     // Where all parties are on one machine nothing is told by hashes; two companies with the same file must not compare them.
@@ -162,12 +170,71 @@ public sealed class PartyFileTests : IDisposable
         }
 
         Assert.Equal((5, 2, 100, 3), Of("{ \"engine\": \"sodium\" }"));
+        // Where an interrupted alignment left what it needs to go on, too.
+        job = job.Replace("\"padTo\": 100", "\"padTo\": 100, \"state\": \"kept\"", StringComparison.Ordinal);
+        PartyAlignment inherited = Load(Telco.Replace("\"peers\"", "\"alignment\": { \"threads\": 1 }, \"peers\"", StringComparison.Ordinal), job).Self.Alignment;
+        Assert.Equal((Path.Combine(_folder.Path, "kept"), true), (inherited.State, inherited.NamesState));
         Assert.Equal((7, 8, 200, 1), Of("{ \"peerIds\": 7, \"sessionsPerDay\": 8, \"padTo\": 200, \"threads\": 1 }"));
+    }
+
+    /// <summary>An array of peers holds the address of the active party without its name.</summary>
+    [Theory]
+    [InlineData("[ \"127.0.0.1:5301\" ]", true)]
+    [InlineData("{ \"bank\": \"127.0.0.1:5301\" }", true)]
+    [InlineData("{ }", false)]
+    public void TransportFor_ActivePartyBesideACoordinator_IsCalledDirectly(string peers, bool direct)
+    {
+        PartyFile party = Load(Telco.Replace("{ \"bank\": \"http://127.0.0.1:5301\" }", $"{peers}, \"relay\": \"127.0.0.1:5300\"", StringComparison.Ordinal));
+        Assert.Equal(direct, party.TransportFor("train").Relay is null);
+    }
+
+    [Theory]
+    [InlineData("\"listen\": \"127.0.0.1:5301\"", "listening on http://127.0.0.1:9/")]
+    [InlineData("\"relay\": \"127.0.0.1:5300\"", "waiting at the coordinator http://127.0.0.1:9/")]
+    [InlineData("\"listen\": \"127.0.0.1:5301\", \"relay\": \"127.0.0.1:5300\"", "listening on http://127.0.0.1:9/, and waiting at the coordinator http://127.0.0.1:5300/")]
+    public void Listening_Host_SaysWhereItIsFound(string where, string said) =>
+        Assert.Equal(said, Load(Bank.Replace("\"listen\": \"127.0.0.1:5301\"", where, StringComparison.Ordinal)).Listening(new Uri("http://127.0.0.1:9")));
+
+    [Fact]
+    public void Load_Quotas_AreThoseOfTheHost()
+    {
+        PartyFile party = Load(Bank.Replace("\"listen\"", "\"quotas\": { \"streams\": 13 }, \"listen\"", StringComparison.Ordinal));
+        Assert.Equal(13, PartyTransport.Host(party.Transport, party.Listen!).Quotas.Streams);
+        Refused(Bank.Replace("\"listen\"", "\"quotas\": { \"bytesPerSession\": 0 }, \"listen\"", StringComparison.Ordinal), RunFileErrors.OutOfRange, "quotas.bytesPerSession");
     }
 
     [Fact]
     public void Load_PinsOfACoordinatorWithoutEncryption_AreRefused() => Refused(Telco.Replace("\"peers\": { \"bank\": \"http://127.0.0.1:5301\" }",
         $"\"relay\": {{ \"address\": \"http://127.0.0.1:5300\", \"pins\": [\"sha256:{new string('a', 64)}\"] }}", StringComparison.Ordinal), RunFileErrors.Contradiction, "relay.pins");
+
+    private const string Encrypted = """
+        {
+          "model": { "family": "binomial" }, "privacy": { "mode": "he", "he": { "arbiter": "notary" } },
+          "parties": [ { "name": "bank", "role": "active" }, { "name": "telco", "role": "passive" } ], "alignment": "hashed"
+        }
+        """;
+
+    [Fact]
+    public void Load_EncryptedJob_EveryoneFindsTheArbiterAndItListens()
+    {
+        Assert.Equal(["peers", "serve"], Load("""{ "job": "job.json", "party": "notary", "listen": "127.0.0.1:5309", "peers": { "bank": "127.0.0.1:1" }, "serve": { } }""", Encrypted).Ignored);
+        var error = Assert.Throws<ConfigurationException>(() => Load("""{ "job": "job.json", "party": "notary" }""", Encrypted));
+        Assert.Equal((RunFileErrors.MissingKey, true), (error.Id, error.Place.EndsWith("listen", StringComparison.Ordinal)));
+        string bank = Bank.Replace(", \"labelRange\": [0, 2]", ", \"peers\": 0", StringComparison.Ordinal).Replace(", \"peers\": 0 }", " }, \"peers\": { \"notary\": \"127.0.0.1:5309\" }", StringComparison.Ordinal);
+        Assert.All((string[])[bank, Telco.Replace("} }", ", \"notary\": \"127.0.0.1:5309\" } }", StringComparison.Ordinal)], text =>
+        {
+            PartyFile party = Load(text, Encrypted);
+            Assert.Equal(new Uri("http://127.0.0.1:5309"), party.Arbiter);
+            Assert.Empty(party.Ignored);
+            // A party that has its machine to itself takes all of it.
+            Assert.Equal(Math.Min(64, Environment.ProcessorCount), Glm(party).HeEngine.Workers);
+        });
+        Assert.Equal("peers", Assert.Throws<ConfigurationException>(() => Load(Telco, Encrypted)).Place.Split(' ')[^1]);
+        error = Assert.Throws<ConfigurationException>(() => Load("""{ "job": "job.json", "party": "notary", "listen": "127.0.0.1:5309", "data": { "path": "b.csv" } }""", Encrypted));
+        Assert.Contains("whoever holds the key must hold no data", error.Cause, StringComparison.Ordinal);
+        // Its sessions are the same for every verb of the parties.
+        Assert.Equal("arbiter", Load("""{ "job": "job.json", "party": "notary", "relay": "127.0.0.1:5300" }""", Encrypted).TransportFor("train").Relay!.Purpose);
+    }
 
     [Fact]
     public void Load_FaultyFile_NamesKey()

@@ -53,6 +53,12 @@ public sealed class RunFileFamilyTests : IDisposable
         Refused<ConfigurationException>(RunFileErrors.MissingKey, "data.labelRange",
             () => Load("""{ "family": "gaussian" }""", """{ "epochs": 1, "stepSize": 0.1, "weightNorm": 1 }""", """{ "mode": "he+dp", "epsilon": 1, "delta": 1e-5 }"""));
 
+    /// <summary>Where nothing can be clipped, the weights' radius is all that bounds residuals.</summary>
+    [Fact]
+    public void Load_EncryptedWithNoiseWithoutWeightNorm_NeedsIt() =>
+        Refused<ConfigurationException>(RunFileErrors.MissingKey, "training.weightNorm",
+            () => Load("""{ "family": "binomial" }""", """{ "epochs": 1, "stepSize": 0.1 }""", """{ "mode": "he+dp", "epsilon": 1, "delta": 1e-5 }"""));
+
     [Theory]
     [InlineData("gaussian", "identity")]
     [InlineData("binomial", "logit")]

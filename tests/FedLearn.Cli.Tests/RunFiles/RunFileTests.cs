@@ -70,6 +70,20 @@ public sealed class RunFileTests : IDisposable
     public void Load_InterceptByAnotherWord_NamesAllThatItMayBe() =>
         Assert.Contains("true or false, without quotes, or \"free\"", Refused<ConfigurationException>(With(Plain, "model.intercept", "\"yes\""), RunFileErrors.WrongType, "model.intercept").Remedy, StringComparison.Ordinal);
 
+    /// <summary>A name is part of file names.</summary>
+    [Theory]
+    [InlineData(".bank")]
+    [InlineData("-bank")]
+    [InlineData("bank/north")]
+    [InlineData("a2345678901234567890123456789012345678901234567890123456789012345")]
+    public void Load_NameThatNoFileMayHave_Refused(string name) => Refused<ConfigurationException>(With(Plain, "parties[0].name", $"\"{name}\""), RunFileErrors.Parties, "parties[0].name");
+
+    [Fact]
+    public void Load_NameOf64Characters_IsAName() => Assert.Equal(64, Load(With(Plain, "parties[0].name", $"\"{new string('a', 64)}\"")).Parties[0].Name.Length);
+
+    [Fact]
+    public void Load_LedgerThatIsAFolder_Refused() => Refused<ConfigurationException>(With(Plain, "parties[0].ledger", "{ \"path\": \"ledgers/\" }"), RunFileErrors.OutOfRange, "such as \"bank.ledger.db\"");
+
     [Fact]
     public void Load_SeparatorAndDecimal_AreTheTables()
     {
@@ -229,6 +243,16 @@ public sealed class RunFileTests : IDisposable
     }
 
     [Fact]
+    public void Load_TextWithHalfASurrogatePair_IsNoText() => Refused<ConfigurationException>(Plain.Replace("\"credit\"", "\"\\ud800\"", StringComparison.Ordinal), RunFileErrors.Malformed, "half a surrogate pair");
+
+    [Fact]
+    public void Load_LongWord_IsShownByItsBeginning()
+    {
+        string word = new('w', 41);
+        Assert.Contains($"'{word[..40]}...' is no word", Refused<ConfigurationException>(With(Private, "training.optimizer", $"\"{word}\""), RunFileErrors.UnknownWord, "optimizer").Cause, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Load_KeyNearNone_ListsTheKnownOnes() =>
         Assert.Contains("epochs, ", Refused<ConfigurationException>(With(Private, "training.momentum_decay", "1"), RunFileErrors.UnknownKey, "momentum_decay").Remedy, StringComparison.Ordinal);
 
@@ -275,6 +299,8 @@ public sealed class RunFileTests : IDisposable
     [InlineData("model.family", null, RunFileErrors.MissingKey)]
     [InlineData("model.family", "\"binominal\"", RunFileErrors.UnknownWord)]
     [InlineData("model.l2", "-0.1", RunFileErrors.OutOfRange)]
+    [InlineData("model.l2", "1e999", RunFileErrors.OutOfRange)]
+    [InlineData("evaluation.split", "{ \"hash\": \"sha256\", \"mod\": 5, \"test\": [0, 0] }", RunFileErrors.OutOfRange)]
     [InlineData("model.intercept", "\"yes\"", RunFileErrors.WrongType)]
     [InlineData("name", "\" \"", RunFileErrors.OutOfRange)]
     [InlineData("parties", null, RunFileErrors.MissingKey)]
@@ -478,7 +504,21 @@ public sealed class RunFileTests : IDisposable
         Refused<ConfigurationException>(With(text, "training.classWeights", """{ "01": 3 }"""), RunFileErrors.OutOfRange, "classWeights.01");
         Refused<ConfigurationException>(text.Replace("\"1\":3", "\"1\":3,\"1\":50", StringComparison.Ordinal), RunFileErrors.DuplicateKey, "classWeights.1");
         Refused<ConfigurationException>(With(text, "training.optimizer", "\"lbfgs\""), RunFileErrors.Contradiction, "optimizer");
+        Refused<ConfigurationException>(With(text, "training.earlyStopping.holdOut", "1"), RunFileErrors.OutOfRange, "earlyStopping.holdOut");
+        // A full batch is the same in every order, and the parties agree on what the trainer reads alone.
+        run = Load(With(text, "training.reshuffle", "true"));
+        Assert.False(run.Job.Training.Reshuffle);
+        Assert.Equal(["training.reshuffle"], run.Ignored);
         Refused<PrivacyRefusedException>(With(Private, "evaluation.inference", "true"), RunFileErrors.OptimizerRefused, "inference");
+    }
+
+    [Fact]
+    public void Load_OneRound_TakesOfTrainingWhatItsOwnSolverDoes()
+    {
+        GlmRunFile run = Load(With(With(Private, "privacy.mode", "\"one-round\""), "training", """{ "epochs": 3, "optimizer": "sgd", "messagePrecision": "float32", "latticeBits": 8, "seed": 9, "classWeights": [1, 2] }"""));
+        Assert.Equal(["training.epochs", "training.messagePrecision", "training.optimizer"], run.Ignored.Where(key => key.StartsWith("training", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
+        Assert.Equal((9L, 8), (run.Job.Training.Seed, run.Job.Training.LatticeBits));
+        Assert.Equal([1, 2], Assert.IsType<GlmClassWeights.Declared>(run.Job.Training.ClassWeights).Weights);
     }
 
     [Fact]

@@ -45,7 +45,8 @@ public class SettingGridTests
     {
         string ten = string.Join(',', Enumerable.Range(1, 10)), eleven = ten + ",11";
         Assert.Equal(100, SettingGrid.Read($"model.l2={ten};model.l1={ten}").Count);
-        Assert.Equal("FL2172", Assert.Throws<ConfigurationException>(() => SettingGrid.Read($"model.l2={ten};model.l1={eleven}")).Id);
+        Assert.All((string[])[$"model.l2={ten};model.l1={eleven}", $"model.l2={string.Join(',', Enumerable.Range(1, 101))}"],
+            grid => Assert.Equal("FL2172", Assert.Throws<ConfigurationException>(() => SettingGrid.Read(grid)).Id));
     }
 
     [Theory]

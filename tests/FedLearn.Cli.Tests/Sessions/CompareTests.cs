@@ -1,7 +1,10 @@
+using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Diagnostics;
+using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -93,6 +96,41 @@ public class CompareTests
         ToolRun run = await ToolRun.InterruptedAt("1 of ", "compare", "--config", scene.Job(Settings()), "--epsilons", "1", "--he", "paillier", "--report", scene.At("c.json"));
         Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
         Assert.Empty(scene.Results);
+    }
+
+    /// <summary>Without noise a job diverges whose one round does not iterate over the peers: its first run that pays for something is also the first that has figures, unless it is stopped.</summary>
+    [Fact]
+    public async Task Compare_InterruptedInTheFirstRunOnceItIsPaidFor_WritesWhatWasPaid()
+    {
+        using var scene = new Scene();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        // The active party pays for its noisy labels before they leave. Other tests have parties of other names.
+        using var messages = new MeterListener
+        {
+            InstrumentPublished = static (instrument, listener) =>
+            {
+                if (instrument is { Meter.Name: FedLearnTelemetry.Name, Name: FedLearnTelemetry.Messages })
+                    listener.EnableMeasurementEvents(instrument);
+            },
+        };
+        messages.SetMeasurementEventCallback<long>((_, _, tags, _) =>
+        {
+            KeyValuePair<string, object?>[] all = tags.ToArray();
+            if (all.Contains(KeyValuePair.Create<string, object?>("party", "lender")) && all.Contains(KeyValuePair.Create<string, object?>("kind", nameof(NoisyTargets))))
+                stop.Cancel();
+        });
+        messages.Start();
+        string job = scene.Job(Settings(("parties.0.name", "lender"), ("parties.0.data.labelRange", JsonNode.Parse("[0, 1]")), ("model.family", "gaussian"), ("training", JsonNode.Parse("""{ "epochs": 20, "stepSize": 1e100 }"""))));
+        using StringWriter output = new(), error = new();
+        int code = await Tool.RunAsync(["compare", "--config", job, "--epsilons", "1", "--he", "paillier", "--repeats", "1", "--report", scene.At("c.json")], output, error, stop.Token);
+        Assert.True(code == Tool.Interrupted, error.ToString());
+        JsonObject document = JsonNode.Parse(File.ReadAllText(scene.At("c.json")))!.AsObject();
+        Assert.False((bool)document["complete"]!);
+        Assert.Equal([("none", "refused"), ("guest-only", "refused"), ("hdp-vfl", "refused"), ("hdp-vfl", "refused"), ("one-round", "interrupted"), ("he", "interrupted")],
+            document["rows"]!.AsArray().Select(r => ((string)r!["mode"]!, (string)r["status"]!)));
+        JsonNode charge = document["ledger"]!["charges"]!.AsArray().Single(c => (string)c!["party"]! == "lender")!;
+        LedgerEntry entry = Assert.Single(new SqliteLedger(scene.At("lender.ledger.db")).Entries);
+        Assert.Equal((1, new PrivacyTotal(entry.PureEpsilon, entry.MuSquared).Epsilon(0.001)), ((int)charge["runs"]!, (double)charge["epsilon"]!));
     }
 
     [Fact]

@@ -190,6 +190,72 @@ public class PartyTests
             (attempt, _, stop) => attempts++ > 0 ? throw Ended : attempt.Prepare(stop).Run(new SessionAgreement("", default, []), [], stop), TestContext.Current.CancellationToken));
         Assert.StartsWith("lost 'bank, north' (FL4007); waiting up to ", Assert.Single(log), StringComparison.Ordinal);
         Assert.Equal((RunningErrors.NotBack, "peer 'bank, north'"), (error.Id, error.Place));
+        Assert.Contains("Start every party again with the same command: the run begins anew.", error.Remedy, StringComparison.Ordinal);
+    }
+
+    private static Task<JsonObject> SuperviseAsync(PartyTask task, double resumeSeconds, Action<string> log, Func<PartyTask, TransportSettings, CancellationToken, Task<JsonObject>> attempt, CancellationToken? stop = null) =>
+        PartySupervisor.RunAsync(task, new TransportSettings { ResumeTimeout = TimeSpan.FromSeconds(resumeSeconds) }, log, attempt, stop ?? TestContext.Current.CancellationToken);
+
+    /// <summary>One that keeps no run, one that waits for nobody, one that is stopped, and one whose host was waited for before it was given up.</summary>
+    [Theory]
+    [InlineData(false, 300, false, ProtocolErrors.PeerGone)]
+    [InlineData(true, 0, false, ProtocolErrors.PeerGone)]
+    [InlineData(true, 300, true, ProtocolErrors.PeerGone)]
+    [InlineData(true, 300, false, ProtocolErrors.CannotConnect)]
+    public async Task Party_ThatWaitsForNobody_EndsWithTheLossItself(bool keepsRuns, double resumeSeconds, bool stopped, string id)
+    {
+        using var scene = new Scene();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train") { KeepsRuns = keepsRuns }.TaskOf("telco", null);
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => SuperviseAsync(task, resumeSeconds, _ => Assert.Fail("waited for"), (_, _, _) =>
+        {
+            if (stopped)
+                stop.Cancel();
+            throw new PeerException(id, "party 'bank'", "it is not there.", "Look there.");
+        }, stop.Token));
+        Assert.Equal((id, "Look there."), (error.Id, error.Remedy));
+    }
+
+    [Theory]
+    [InlineData(300, "waiting up to 5 s")]
+    [InlineData(2, "waiting up to 2 s")]
+    public async Task Party_NameHasJoinedAlready_IsWaitedForAFewSecondsAtMost(double resumeSeconds, string said)
+    {
+        using var scene = new Scene();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        PartyTask task = new SessionOrder(RunFile.Load(scene.Job()), "train") { KeepsRuns = true }.TaskOf("telco", null);
+        string line = "";
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => SuperviseAsync(task, resumeSeconds, text =>
+        {
+            line = text;
+            stop.Cancel();
+        }, (_, _, _) => throw new PeerException(ProtocolErrors.AlreadyJoined, "party 'telco', joining", "a party of that name has joined already.", "Start each party once."), stop.Token));
+        Assert.Contains(said, line, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0.001, 1, 1)]
+    [InlineData(100, 90, 100)]
+    public async Task Party_ThatComesBack_HasTheTimeThatIsLeftToConnectAndGoesOnBeforeItsNewestRound(double resumeSeconds, double least, double most)
+    {
+        using var scene = new Scene();
+        PartyTask telco = new SessionOrder(RunFile.Load(scene.Job()), "train").TaskOf("telco", null);
+        var task = new PartyTask("telco", telco.Terms, stop =>
+        {
+            ReadyParty ready = telco.Prepare(stop);
+            return ready with { Request = ready.Request with { Resume = new ResumeOffer("session", [3, 9]) } };
+        })
+        { KeepsRuns = true };
+        var log = new List<string>();
+        var limits = new List<TimeSpan>();
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => SuperviseAsync(task, resumeSeconds, log.Add, (_, settings, _) =>
+        {
+            limits.Add(settings.ConnectTimeout);
+            throw limits.Count == 1 ? Ended : new PeerException(ProtocolErrors.PeerAborted, "party 'bank'", "it gave up.", "Mend it there.") { PeerErrorId = "FL3100" };
+        }));
+        Assert.Equal(ProtocolErrors.PeerAborted, error.Id);
+        Assert.EndsWith("the run goes on before round 9", Assert.Single(log), StringComparison.Ordinal);
+        Assert.InRange(limits[1].TotalSeconds, least, most);
     }
 
     [Fact]

@@ -15,6 +15,62 @@ public sealed class PartyAccountTests
 
     private Account Open() => new(_ledger);
 
+    /// <summary>What was settled to nothing told nothing, whatever its noise was; a charge of labels is warned of as that.</summary>
+    [Theory]
+    [InlineData(1, PrivacyUnit.Record, true, "test noise")]
+    [InlineData(0, PrivacyUnit.Record, true, null)]
+    [InlineData(1, PrivacyUnit.Record, false, "disclosed what this party sent")]
+    [InlineData(1, PrivacyUnit.Label, false, "protected labels only")]
+    public void Caveats_OfOneCharge_SayWhatSumsCannot(double share, PrivacyUnit unit, bool testNoise, string? said)
+    {
+        var charge = new PrivacyCharge
+        {
+            RunId = PrivacyCharge.NewRunId(),
+            Party = "bank",
+            DataSet = People,
+            JobName = "job",
+            JobDigest = "",
+            Mechanism = testNoise ? "gaussian" : PrivacyCharge.Disclosed + "scores",
+            Claim = "none",
+            Parameters = "{}",
+            Unit = unit,
+            Adjacency = Adjacency.ReplaceOne,
+            Messages = 1,
+            PureEpsilon = 0,
+            MuSquared = 1,
+            TestNoise = testNoise,
+        };
+        IReadOnlyList<string> caveats = IPrivacyLedger.Caveats([new LedgerEntry(charge, ChargeState.Settled, share, default)], "bank", People);
+        Assert.Equal(said is null ? 0 : 1, caveats.Count);
+        Assert.All(caveats, caveat => Assert.Contains(said!, caveat, StringComparison.Ordinal));
+        Assert.Empty(IPrivacyLedger.Caveats([new LedgerEntry(charge, ChargeState.Settled, share, default)], "bank", People, exceptRun: charge.RunId));
+    }
+
+    [Fact]
+    public void Reserve_InMemoryWithAKeptRelease_IsSettledInFull()
+    {
+        var ledger = new InMemoryLedger();
+        var charge = new PrivacyCharge
+        {
+            RunId = PrivacyCharge.NewRunId(),
+            Party = "bank",
+            DataSet = People,
+            JobName = "job",
+            JobDigest = "",
+            Mechanism = "labels",
+            Claim = "none",
+            Parameters = "{}",
+            Unit = PrivacyUnit.Label,
+            Adjacency = Adjacency.ReplaceOne,
+            Messages = 1,
+            PureEpsilon = 1,
+            MuSquared = 0,
+        };
+        using (IPrivacyReservation reservation = ledger.Reserve(charge, new KeptRelease("labels", new byte[1])))
+            reservation.Settle(0);
+        Assert.Equal(1, Assert.Single(ledger.Entries).PureEpsilon);
+    }
+
     [Fact]
     public void Dispose_AfterSettle_DoesNotReadTheLedger()
     {

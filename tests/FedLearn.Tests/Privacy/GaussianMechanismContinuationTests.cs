@@ -114,6 +114,10 @@ public class GaussianMechanismContinuationTests
         Assert.Throws<ArgumentOutOfRangeException>(() => mechanism.ContinueAt(new(0, -1)));
         mechanism.Release(new Scores(Value(0, 4)), "s");
         Assert.Throws<InvalidOperationException>(() => mechanism.ContinueAt(default));
+        // Draws made ahead are the first of the stream, and no later ones.
+        GaussianMechanism ahead = Seeded(new Outgoing());
+        ahead.Prefetch(4);
+        Assert.Throws<InvalidOperationException>(() => ahead.ContinueAt(new(1, 4)));
     }
 
     private sealed class Outgoing : IPrivacyReservation

@@ -19,6 +19,10 @@ public class LargeEpsilonTests
             Assert.InRange(LargeEpsilon.BestGuess(GaussianDp.MuOfPure(epsilon)), 1 / (1 + Math.Exp(-epsilon)) * (1 - 1e-12), 1 / (1 + Math.Exp(-epsilon)) * (1 + 1e-9));
     }
 
+    [Fact]
+    public void Warnings_GuessInFourDigits_IsNeverBelowTheTruth() => Assert.All(Enumerable.Range(8, 16).Select(quarters => quarters / 4.0), mu =>
+        Assert.InRange(double.Parse(LargeEpsilon.Warnings(11, mu).Single().Split(' ')[^1].TrimEnd('.'), System.Globalization.CultureInfo.InvariantCulture) - LargeEpsilon.BestGuess(mu), 0, 1e-4));
+
     [Theory]
     [InlineData(10, false)]
     [InlineData(10.5, true)]

@@ -59,6 +59,14 @@ public class OneRoundCalibrationTests
         Assert.Equal(.2, weights.Mu * weights.Mu / (calibration.Mu * calibration.Mu), 1e-12);
         Assert.InRange(weights.Sigma * weights.Mu / calibration.Parameters.WeightSensitivity, 1, 1 + 1e-4);
         Assert.Null(OneRoundCalibration.Calibrate(Binary(5_000), 1, 1e-3).WeightNoise);
+        // One bound for the weights of every column, wherever the widest stands.
+        OneRoundColumn narrow = Binary(5_000).Columns[0], wide = narrow with { TargetBound = 10 * narrow.TargetBound, LabelVariance = narrow.LabelVariance / 100 };
+        foreach (OneRoundColumn[] columns in (OneRoundColumn[][])[[narrow, wide], [wide, narrow]])
+        {
+            OneRoundParameters several = Binary(5_000) with { Columns = columns };
+            Assert.Equal(Math.Max(several.WeightBound(0), several.WeightBound(1)), OneRoundCalibration.Calibrate(several, 1, 1e-3, .2).WeightNoise!.ValueBound);
+            Assert.NotEqual(several.WeightBound(0), several.WeightBound(1));
+        }
     }
 
     [Fact]

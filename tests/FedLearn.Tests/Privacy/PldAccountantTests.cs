@@ -173,6 +173,13 @@ public class PldAccountantTests
     }
 
     [Fact]
+    public void PldResult_OfBothDirections_HasTheLargerBounds()
+    {
+        PldBounds small = new(1, 2, 3), large = new(4, 5, 6);
+        Assert.All((PldResult[])[new(small, large), new(large, small)], both => Assert.Equal((4, 5, 6), (both.Lower, both.Estimate, both.Upper)));
+    }
+
+    [Fact]
     public void PldAccountant_SampleSeenByObserver_IsRefused()
     {
         var phase = new SubsampledGaussian(0.01, 1, 100);
@@ -182,6 +189,8 @@ public class PldAccountantTests
             Assert.Equal((PrivacyErrors.SampleIsSeen, 5), (refused.Id, refused.ExitCode));
             Assert.Contains("GaussianDp", refused.Remedy, StringComparison.Ordinal);
             Assert.Equal(PrivacyErrors.SampleIsSeen, Assert.Throws<PrivacyRefusedException>(() => RenyiDp.OfSubsampledGaussian(visibility, phase, 8)).Id);
+            // However few are left out.
+            Assert.Throws<PrivacyRefusedException>(() => new PldAccountant(visibility, phase with { SamplingRate = Math.BitDecrement(1.0) }));
         }
     }
 

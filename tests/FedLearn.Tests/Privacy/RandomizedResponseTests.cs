@@ -154,6 +154,10 @@ public class RandomizedResponseTests
         Assert.Equal(step, sent.Payload.Lattice!.Step);
         Assert.Equal(OneRoundErrors.LabelsNotKept, Assert.Throws<PrivacyRefusedException>(() => mechanism.Release(ledger, "bank", "key", 5, [0])).Id);
         Assert.Throws<ConfigurationException>(() => new NoisyTargetMechanism(2, 2, 1, 1e-5));
+        // Whose rounding would cost more than the budget has.
+        Assert.Equal(PrivacyErrors.LatticeTooCoarse, Assert.Throws<PrivacyRefusedException>(() => new NoisyTargetMechanism(0, 1, 1e-9, 1e-9)).Id);
+        // Labels below 0 have as much room as those above.
+        Assert.Equal(new NoisyTargetMechanism(-1, 1e6, 1000, 1e-5).BitsOf(), new NoisyTargetMechanism(-1e6, 1, 1000, 1e-5).BitsOf());
         Assert.Throws<ConfigurationException>(() => new NoisyTargetMechanism(0, double.PositiveInfinity, 1, 1e-5));
         Assert.Equal(PrivacyErrors.NoiseTooSmall, Assert.Throws<PrivacyRefusedException>(() => new NoisyTargetMechanism(1e9, 1e9 + 1, 1, 1e-5)).Id);
     }

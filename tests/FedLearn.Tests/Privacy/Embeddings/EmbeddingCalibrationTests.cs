@@ -143,6 +143,7 @@ public class EmbeddingCalibrationTests
         EmbeddingFigure a = new(EmbeddingUnit.Event, 51, 3, 0, Delta), b = new(EmbeddingUnit.Event, 1, 4, 0, Delta);
         EmbeddingFigure both = EmbeddingFigure.Combined([a, b], Delta);
         Assert.Equal(5, both.Mu!.Value, 1e-14);
+        Assert.All((EmbeddingFigure[])[both, EmbeddingFigure.Combined([b, a], Delta)], figure => Assert.Equal(51, figure.Rows));
         Assert.Equal(GaussianDp.Epsilon(both.Mu.Value, Delta), both.Epsilon);
         Assert.Null(EmbeddingFigure.Combined([a, b with { Mu = null }], Delta).Epsilon);
         Assert.Throws<ArgumentException>(() => EmbeddingFigure.Combined([a, b with { Unit = EmbeddingUnit.User }], Delta));

@@ -99,7 +99,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         }
 
         var arrived = new ConcurrentQueue<double[]>[devices.Length];
-        await ServeAsync(job, devices, null, (d, channel) => new Listening<ModelUpdate>(channel, arrived[d] = new()));
+        await ServeAsync(job, devices, null, (d, channel) => Listening<ModelUpdate>(channel, arrived[d] = new()));
         for (int d = 0; d < devices.Length; d++)
             seen[d] = [.. arrived[d].SelectMany(a => a)];
         DeviceCalibration calibration = work.Calibration!;
@@ -212,7 +212,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         var arrived = new ConcurrentDictionary<int, ConcurrentQueue<double[]>>();
         DssmTrainer[] trainers = [.. inputs.Select(input => new DssmTrainer(job, input, Towers))];
         IReadOnlyList<DssmPartyResult> results = await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions(), (i, agreement, channels, stop) =>
-            trainers[i].TrainAsync(agreement, receiver is null || receiver == i ? [.. channels.Select(channel => new Listening<T>(channel, arrived.GetOrAdd(i, _ => new())))] : channels, null, stop), TestContext.Current.CancellationToken);
+            trainers[i].TrainAsync(agreement, receiver is null || receiver == i ? [.. channels.Select(channel => Listening<T>(channel, arrived.GetOrAdd(i, _ => new())))] : channels, null, stop), TestContext.Current.CancellationToken);
         return (results, [.. arrived.OrderBy(a => a.Key).SelectMany(a => a.Value)]);
     }
 
@@ -274,30 +274,10 @@ public class RecommendationAuditTests(ITestOutputHelper output)
     }
 
     /// <summary>A channel that copies what arrives.</summary>
-    private sealed class Listening<TPayload>(IPartyChannel inner, ConcurrentQueue<double[]> arrived) : IPartyChannel where TPayload : VectorPayload
+    private static ChangedChannel Listening<T>(IPartyChannel inner, ConcurrentQueue<double[]> arrived) where T : VectorPayload => new(inner, received =>
     {
-        public string LocalParty => inner.LocalParty;
-
-        public string RemoteParty => inner.RemoteParty;
-
-        public ChannelStatistics Statistics => inner.Statistics;
-
-        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
-
-        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => inner.SendAsync(round, message, cancellationToken);
-
-        public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
-        {
-            T received = await inner.ReceiveAsync<T>(round, length, cancellationToken);
-            if (received is TPayload vector)
-                arrived.Enqueue(vector.Values.ToArray());
-            return received;
-        }
-
-        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
-
-        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
-
-        public ValueTask DisposeAsync() => inner.DisposeAsync();
-    }
+        if (received is T vector)
+            arrived.Enqueue(vector.Values.ToArray());
+        return received;
+    });
 }

@@ -146,7 +146,7 @@ public sealed class LedgerCommandTests : IDisposable
         Assert.Equal(("sample", "record", true), (charge.GetProperty("unit").GetString(), charge.GetProperty("bookedAs").GetString(), charge.GetProperty("ownMessages").GetBoolean()));
         Assert.Equal(("sample", 1), (total.GetProperty("units")[0].GetString(), total.GetProperty("ownMessages").GetInt32()));
         string warning = Assert.Single(shown.GetProperty("warnings").EnumerateArray()).GetString()!;
-        Assert.Contains("1 of the 1 charges are for own messages only; influence through trained parameters is not covered", warning, StringComparison.Ordinal);
+        Assert.Contains("1 of the 1 charge is for own messages only; influence through trained parameters is not covered", warning, StringComparison.Ordinal);
         Assert.Contains("no epsilon against the peer", warning, StringComparison.Ordinal);
         Assert.Contains("at least", one.Error, StringComparison.Ordinal);
         Assert.Contains("at most", one.Error, StringComparison.Ordinal); // what is left

@@ -85,7 +85,7 @@ public class CompareTests
             document["rows"]!.AsArray().Select(r => ((string)r!["mode"]!, (string)r["status"]!, (int?)r["timing"]?["repeats"] ?? 0)));
         Assert.Contains("The comparison was interrupted: 6 of its 10 runs ended, and the table is partial.", document["notes"]!.AsArray().Select(n => (string)n!));
         Assert.All(document["ledger"]!["charges"]!.AsArray(), c => Assert.InRange((int)c!["runs"]!, 2, 3));
-        Assert.Contains("1 of its 2 runs were interrupted or not begun", (string)Row(document, "hdp-vfl", "tight", 1)["sentence"]!, StringComparison.Ordinal);
+        Assert.Contains("1 of its 2 runs was interrupted or not begun", (string)Row(document, "hdp-vfl", "tight", 1)["sentence"]!, StringComparison.Ordinal);
         Assert.Contains("no run that ended", (string)Row(document, "one-round", epsilon: 1)["sentence"]!, StringComparison.Ordinal);
     }
 
@@ -437,7 +437,7 @@ public class CompareTests
         Assert.Equal((2, 1), ((int)row["timing"]!["repeats"]!, (int)row["timing"]!["repeatsRefused"]!));
         Assert.Equal((double)report["timing"]!["secondsPerEpoch"]!, (double)row["timing"]!["secondsPerEpoch"]!);
         foreach (string key in (string[])["note", "sentence"])
-            Assert.Contains("1 of its 3 runs were refused (FL5020)", (string)row[key]!, StringComparison.Ordinal);
+            Assert.Contains("1 of its 3 runs was refused (FL5020)", (string)row[key]!, StringComparison.Ordinal);
     }
 
     [Fact]

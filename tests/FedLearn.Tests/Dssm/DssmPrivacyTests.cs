@@ -4,6 +4,7 @@ using FedLearn.Dssm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
+using FedLearn.Tests.Shared;
 
 namespace FedLearn.Tests.Dssm;
 
@@ -213,35 +214,13 @@ public class DssmPrivacyTests
             privacy: Private(DssmNoise.Embeddings, DssmClaim.OneShot));
         DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(job, input, Towers))];
         IReadOnlyList<DssmPartyResult> results = await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions(),
-            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, i == 0 ? [.. channels.Select(channel => new Exaggerating(channel))] : channels, null, stop), TestContext.Current.CancellationToken);
+            (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, i == 0 ? [.. channels.Select(channel => new ChangedChannel(channel, AtTheEdge))] : channels, null, stop), TestContext.Current.CancellationToken);
         Assert.True(double.IsFinite(results[0].History[^1].Loss!.Value));
     }
 
-    /// <summary>A channel to a view that sends vectors at the edge of doubles.</summary>
-    private sealed class Exaggerating(IPartyChannel inner) : IPartyChannel
-    {
-        public string LocalParty => inner.LocalParty;
-
-        public string RemoteParty => inner.RemoteParty;
-
-        public ChannelStatistics Statistics => inner.Statistics;
-
-        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
-
-        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => inner.SendAsync(round, message, cancellationToken);
-
-        public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
-        {
-            T received = await inner.ReceiveAsync<T>(round, length, cancellationToken);
-            return received is Embeddings vectors ? (T)(Payload)new Embeddings(Enumerable.Range(0, vectors.Length).Select(i => i % 2 == 0 ? double.MaxValue : -double.MaxValue).ToArray()) : received;
-        }
-
-        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
-
-        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
-
-        public ValueTask DisposeAsync() => inner.DisposeAsync();
-    }
+    // Vectors of a view at the edge of doubles.
+    private static Payload AtTheEdge(Payload received) =>
+        received is Embeddings vectors ? new Embeddings(Enumerable.Range(0, vectors.Length).Select(i => i % 2 == 0 ? double.MaxValue : -double.MaxValue).ToArray()) : received;
 
     [Fact]
     public void Clip_RowsThatAreNoNumbers_Become0()

@@ -11,6 +11,23 @@ public sealed class PartyAccountTests
 {
     private static readonly DataSetIdentity People = DataSetIdentity.Of(new byte[32]);
 
+    private static PrivacyCharge Charge { get; } = new()
+    {
+        RunId = PrivacyCharge.NewRunId(),
+        Party = "bank",
+        DataSet = People,
+        JobName = "job",
+        JobDigest = "",
+        Mechanism = "gaussian",
+        Claim = "none",
+        Parameters = "{}",
+        Unit = PrivacyUnit.Record,
+        Adjacency = Adjacency.ReplaceOne,
+        Messages = 1,
+        PureEpsilon = 0,
+        MuSquared = 1,
+    };
+
     private readonly CountingLedger _ledger = new();
 
     private Account Open() => new(_ledger);
@@ -23,23 +40,7 @@ public sealed class PartyAccountTests
     [InlineData(1, PrivacyUnit.Label, false, "protected labels only")]
     public void Caveats_OfOneCharge_SayWhatSumsCannot(double share, PrivacyUnit unit, bool testNoise, string? said)
     {
-        var charge = new PrivacyCharge
-        {
-            RunId = PrivacyCharge.NewRunId(),
-            Party = "bank",
-            DataSet = People,
-            JobName = "job",
-            JobDigest = "",
-            Mechanism = testNoise ? "gaussian" : PrivacyCharge.Disclosed + "scores",
-            Claim = "none",
-            Parameters = "{}",
-            Unit = unit,
-            Adjacency = Adjacency.ReplaceOne,
-            Messages = 1,
-            PureEpsilon = 0,
-            MuSquared = 1,
-            TestNoise = testNoise,
-        };
+        PrivacyCharge charge = Charge with { Mechanism = testNoise ? "gaussian" : PrivacyCharge.Disclosed + "scores", Unit = unit, TestNoise = testNoise };
         IReadOnlyList<string> caveats = IPrivacyLedger.Caveats([new LedgerEntry(charge, ChargeState.Settled, share, default)], "bank", People);
         Assert.Equal(said is null ? 0 : 1, caveats.Count);
         Assert.All(caveats, caveat => Assert.Contains(said!, caveat, StringComparison.Ordinal));
@@ -50,22 +51,7 @@ public sealed class PartyAccountTests
     public void Reserve_InMemoryWithAKeptRelease_IsSettledInFull()
     {
         var ledger = new InMemoryLedger();
-        var charge = new PrivacyCharge
-        {
-            RunId = PrivacyCharge.NewRunId(),
-            Party = "bank",
-            DataSet = People,
-            JobName = "job",
-            JobDigest = "",
-            Mechanism = "labels",
-            Claim = "none",
-            Parameters = "{}",
-            Unit = PrivacyUnit.Label,
-            Adjacency = Adjacency.ReplaceOne,
-            Messages = 1,
-            PureEpsilon = 1,
-            MuSquared = 0,
-        };
+        PrivacyCharge charge = Charge with { Mechanism = "labels", Unit = PrivacyUnit.Label, PureEpsilon = 1, MuSquared = 0 };
         using (IPrivacyReservation reservation = ledger.Reserve(charge, new KeptRelease("labels", new byte[1])))
             reservation.Settle(0);
         Assert.Equal(1, Assert.Single(ledger.Entries).PureEpsilon);
@@ -186,7 +172,7 @@ public sealed class PartyAccountTests
 
         var store = new InMemoryRunStore();
         store.Begin(run).Write(0, [1]);
-        Assert.Null(CutOffRuns.Forget(store, store.Find("bank", run.TermsDigest)!, ledger, static (_, _) => 1));
+        Assert.Null(CutOffRuns.Forget(store, store.Find("bank", run.TermsDigest)!, ledger, static (_, messages) => messages));
         Assert.Equal([(ChargeState.Reserved, 1.0), (ChargeState.Settled, 0)], ledger.Entries.Select(e => (e.State, e.Share)));
     }
 

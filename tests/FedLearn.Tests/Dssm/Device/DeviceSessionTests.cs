@@ -4,6 +4,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Shared;
 
 namespace FedLearn.Tests.Dssm.Device;
 
@@ -393,36 +394,10 @@ public class DeviceSessionTests
     {
         EnrolmentKey[] keys = [.. Enumerable.Range(0, 5).Select(_ => EnrolmentKey.Create())];
         DeviceJob job = Masked() with { Training = new() { Rounds = 1, Participation = 1, Seed = 3, AttemptsPerRound = 1 }, Privacy = new() { Threshold = 4, Server = server } };
-        Ran ran = await RunAsync(job, (i, channel) => i == 2 ? channel : new Misled(channel), keys);
+        Ran ran = await RunAsync(job, (i, channel) => i == 2 ? channel : new ChangedChannel(channel, received => received is ModelParameters model ? new ModelParameters(new double[model.Length]) : received), keys);
         Assert.Equal(DeviceErrors.RoundFailed, Assert.IsType<PeerException>(ran.Failure).Id);
         foreach (EnrolmentKey key in keys)
             key.Dispose();
-    }
-
-    /// <summary>A channel to a server that sends a model of zeros.</summary>
-    private sealed class Misled(IPartyChannel inner) : IPartyChannel
-    {
-        public string LocalParty => inner.LocalParty;
-
-        public string RemoteParty => inner.RemoteParty;
-
-        public ChannelStatistics Statistics => inner.Statistics;
-
-        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
-
-        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload => inner.SendAsync(round, message, cancellationToken);
-
-        public async ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload
-        {
-            T received = await inner.ReceiveAsync<T>(round, length, cancellationToken);
-            return received is ModelParameters model ? (T)(Payload)new ModelParameters(new double[model.Length]) : received;
-        }
-
-        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
-
-        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
-
-        public ValueTask DisposeAsync() => inner.DisposeAsync();
     }
 
     [Fact]

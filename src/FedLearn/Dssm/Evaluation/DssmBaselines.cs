@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 
 namespace FedLearn.Dssm;
 
@@ -80,20 +81,33 @@ public sealed class DssmBaselines
     };
 
     /// <summary>Items that a score of the event may know of, rising.</summary>
-    internal int[] History(int index)
+    internal int[] History(int index) => Histories([index])[0];
+
+    /// <summary>The histories of some events. Where that of one is that of the user's one before, it is the same array: of thousands of events of one user, after thousands that were trained on, most are.</summary>
+    private int[][] Histories(ReadOnlySpan<int> events)
     {
-        Interaction target = _interactions.Events[index];
-        bool trained = _itemsOfUser[target.User].Length > 0;
-        var history = new SortedSet<int>();
-        for (int e = _firstEvent[target.User]; e < index; e++)
+        int[][] histories = new int[events.Length][];
+        List<int> met = [], before = [];
+        for (int i = 0; i < events.Length; i++)
         {
-            Interaction x = _interactions.Events[e];
-            if (x.Item != target.Item && x.Moment < target.Moment && (trained ? x.Role == EventRole.Train : _liked?[e] != false))
-                history.Add(x.Item);
+            (met, before) = (before, met);
+            met.Clear();
+            Interaction target = _interactions.Events[events[i]];
+            bool trained = _itemsOfUser[target.User].Length > 0;
+            for (int e = _firstEvent[target.User]; e < events[i]; e++)
+            {
+                Interaction x = _interactions.Events[e];
+                if (x.Item != target.Item && x.Moment < target.Moment && (trained ? x.Role == EventRole.Train : _liked?[e] != false))
+                    met.Add(x.Item);
+            }
+
+            histories[i] = i > 0 && _interactions.Events[events[i - 1]].User == target.User && CollectionsMarshal.AsSpan(met).SequenceEqual(CollectionsMarshal.AsSpan(before)) ? histories[i - 1] : [.. met.Distinct().Order()];
         }
 
-        return [.. history];
+        return histories;
     }
+
+    private static bool IsAgain(int[][] histories, int i) => i > 0 && histories[i] == histories[i - 1];
 
     private DssmScores Same(double[] row) => (events, scores) =>
     {
@@ -134,11 +148,19 @@ public sealed class DssmBaselines
                 foreach (int other in _itemsOfUser[user])
                     if (other != item && common.Counts[other]++ == 0)
                         common.Touched.Add(other);
-            near[item] = [.. common.Touched
-                .Select(other => (Item: other, Similarity: common.Counts[other] / (Math.Sqrt((double)_usersOfItem[item].Length * _usersOfItem[other].Length) + shrink)))
-                .OrderByDescending(pair => pair.Similarity).ThenBy(pair => pair.Item).Take(neighbours)];
+            // The least similar comes first, and of equal ones the last of the catalogue.
+            var best = new PriorityQueue<(int Item, double Similarity), (double Similarity, int Place)>();
             foreach (int other in common.Touched)
+            {
+                double similarity = common.Counts[other] / (Math.Sqrt((double)_usersOfItem[item].Length * _usersOfItem[other].Length) + shrink);
+                if (best.Count < neighbours)
+                    best.Enqueue((other, similarity), (similarity, -other));
+                else
+                    best.EnqueueDequeue((other, similarity), (similarity, -other));
                 common.Counts[other] = 0;
+            }
+
+            near[item] = [.. best.UnorderedItems.Select(pair => pair.Element)];
             common.Touched.Clear();
             return common;
         }, _ => { });
@@ -150,10 +172,17 @@ public sealed class DssmBaselines
                 (reached[other] ??= []).Add((item, similarity));
         return (events, scores) =>
         {
+            int[][] histories = Histories(events);
             for (int i = 0; i < events.Length; i++)
             {
                 Span<double> row = scores.Slice(i * _items, _items);
-                int[] history = History(events[i]);
+                if (IsAgain(histories, i))
+                {
+                    scores.Slice((i - 1) * _items, _items).CopyTo(row);
+                    continue;
+                }
+
+                int[] history = histories[i];
                 bool trained = history.Length > 0 && _itemsOfUser[_interactions.Events[events[i]].User].Length > 0;
                 TensorPrimitives.Multiply(_counts, trained ? 0 : Tiebreak, row);
                 foreach (int met in history)
@@ -189,12 +218,22 @@ public sealed class DssmBaselines
         var final = new LeastSquares(items, factors, alpha, lambda);
         return (events, scores) =>
         {
-            int[][] histories = [.. events.ToArray().Select(History)];
-            double[] own = new double[histories.Length * factors];
-            final.SolveAll(histories, own, default);
-            for (int i = 0; i < histories.Length; i++)
+            int[][] histories = Histories(events), others = [.. histories.Where((_, i) => !IsAgain(histories, i))];
+            double[] own = new double[others.Length * factors];
+            final.SolveAll(others, own, default);
+            for (int i = 0, solved = -1; i < histories.Length; i++)
+            {
+                Span<double> row = scores.Slice(i * _items, _items);
+                if (IsAgain(histories, i))
+                {
+                    scores.Slice((i - 1) * _items, _items).CopyTo(row);
+                    continue;
+                }
+
+                solved++;
                 for (int item = 0; item < _items; item++)
-                    scores[(i * _items) + item] = histories[i].Length == 0 ? _counts[item] : TensorPrimitives.Dot<double>(own.AsSpan(i * factors, factors), items.AsSpan(item * factors, factors));
+                    row[item] = histories[i].Length == 0 ? _counts[item] : TensorPrimitives.Dot<double>(own.AsSpan(solved * factors, factors), items.AsSpan(item * factors, factors));
+            }
         };
     }
 

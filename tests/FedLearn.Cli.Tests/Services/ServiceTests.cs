@@ -44,8 +44,9 @@ public class ServiceTests
     private static (string? Job, string State, string? Error)[] Jobs(JsonNode body) =>
         [.. body["jobs"]!.AsArray().Select(j => ((string?)j!["job"], (string)j["state"]!, (string?)j["lastError"]))];
 
+    // Without the folder that a party has while it waits for a host which may be about to end.
     private static string[] Sessions(Scene scene, string job, string party) =>
-        Directory.Exists(scene.At($"results/{job}/{party}")) ? [.. Directory.GetDirectories(scene.At($"results/{job}/{party}")).Order(StringComparer.Ordinal)] : [];
+        Directory.Exists(scene.At($"results/{job}/{party}")) ? [.. Directory.GetDirectories(scene.At($"results/{job}/{party}")).Where(folder => !Path.GetFileName(folder).StartsWith(".unfinished", StringComparison.Ordinal)).Order(StringComparer.Ordinal)] : [];
 
     private static async Task<string> NoticeAsync(Socket manager)
     {

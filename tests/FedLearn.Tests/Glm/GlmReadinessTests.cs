@@ -13,7 +13,15 @@ public class GlmReadinessTests
     private const int Rows = 40;
 
     [Fact]
-    public async Task Passive_ActivePartyEndsBeforeAllAreReady_NothingWithNoiseHasLeft()
+    public async Task Passive_ActivePartyEndsBeforeAllAreReady_NothingWithNoiseHasLeft() =>
+        await PassiveEndsAsync(active => active.AbortAsync(ProtocolErrors.PeerGone).AsTask());
+
+    [Fact]
+    public async Task Passive_IsToldAnotherNumberThanReady_NothingWithNoiseHasLeft() => Assert.Equal(ProtocolErrors.IllegalValue,
+        (await PassiveEndsAsync(active => active.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 0 }), "script")).AsTask())).Id);
+
+    /// <summary>A real passive party, and in place of the sign that all are ready something else.</summary>
+    private static async Task<PeerException> PassiveEndsAsync(Func<InMemoryChannel, Task> insteadOfReady)
     {
         var data = VerticalData.Random(61, "binomial", Rows, 2, 2);
         (InMemoryChannel active, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "p1");
@@ -21,23 +29,10 @@ public class GlmReadinessTests
         await active.ReceiveAsync<HashedIds>(0, Rows);
         await active.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, Rows).ToArray()), "script"));
         await active.ReceiveAsync<Scalars>(0, 3);
-        await active.AbortAsync(ProtocolErrors.PeerGone);
-        await Assert.ThrowsAsync<PeerException>(() => training);
+        await insteadOfReady(active);
+        PeerException ended = await Assert.ThrowsAsync<PeerException>(() => training);
         Assert.Equal(["agreement: row counts and split", "alignment: hashed ids"], own.Releases.Keys.Select(r => r.Name).Order());
-    }
-
-    [Fact]
-    public async Task Passive_IsToldAnotherNumberThanReady_NothingWithNoiseHasLeft()
-    {
-        var data = VerticalData.Random(63, "binomial", Rows, 2, 2);
-        (InMemoryChannel active, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "p1");
-        Task<GlmPartyResult> training = Start(data, 1, own);
-        await active.ReceiveAsync<HashedIds>(0, Rows);
-        await active.SendAsync(0, Disclosure.Unprotected(new RowSelection(Enumerable.Repeat((byte)1, Rows).ToArray()), "script"));
-        await active.ReceiveAsync<Scalars>(0, 3);
-        await active.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 0 }), "script"));
-        Assert.Equal(ProtocolErrors.IllegalValue, (await Assert.ThrowsAsync<PeerException>(() => training)).Id);
-        Assert.Equal(["agreement: row counts and split", "alignment: hashed ids"], own.Releases.Keys.Select(r => r.Name).Order());
+        return ended;
     }
 
     [Fact]

@@ -4,29 +4,13 @@ using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Tests.Dssm;
+using FedLearn.Tests.Privacy;
 
 namespace FedLearn.Tests.Parties;
 
 public sealed class PartyAccountTests
 {
     private static readonly DataSetIdentity People = DataSetIdentity.Of(new byte[32]);
-
-    private static PrivacyCharge Charge { get; } = new()
-    {
-        RunId = PrivacyCharge.NewRunId(),
-        Party = "bank",
-        DataSet = People,
-        JobName = "job",
-        JobDigest = "",
-        Mechanism = "gaussian",
-        Claim = "none",
-        Parameters = "{}",
-        Unit = PrivacyUnit.Record,
-        Adjacency = Adjacency.ReplaceOne,
-        Messages = 1,
-        PureEpsilon = 0,
-        MuSquared = 1,
-    };
 
     private readonly CountingLedger _ledger = new();
 
@@ -40,7 +24,7 @@ public sealed class PartyAccountTests
     [InlineData(1, PrivacyUnit.Label, false, "protected labels only")]
     public void Caveats_OfOneCharge_SayWhatSumsCannot(double share, PrivacyUnit unit, bool testNoise, string? said)
     {
-        PrivacyCharge charge = Charge with { Mechanism = testNoise ? "gaussian" : PrivacyCharge.Disclosed + "scores", Unit = unit, TestNoise = testNoise };
+        PrivacyCharge charge = TestCharge.New() with { Mechanism = testNoise ? "gaussian" : PrivacyCharge.Disclosed + "scores", Unit = unit, TestNoise = testNoise };
         IReadOnlyList<string> caveats = IPrivacyLedger.Caveats([new LedgerEntry(charge, ChargeState.Settled, share, default)], "bank", People);
         Assert.Equal(said is null ? 0 : 1, caveats.Count);
         Assert.All(caveats, caveat => Assert.Contains(said!, caveat, StringComparison.Ordinal));
@@ -51,7 +35,7 @@ public sealed class PartyAccountTests
     public void Reserve_InMemoryWithAKeptRelease_IsSettledInFull()
     {
         var ledger = new InMemoryLedger();
-        PrivacyCharge charge = Charge with { Mechanism = "labels", Unit = PrivacyUnit.Label, PureEpsilon = 1, MuSquared = 0 };
+        PrivacyCharge charge = TestCharge.New() with { Mechanism = "labels", Unit = PrivacyUnit.Label, PureEpsilon = 1, MuSquared = 0 };
         using (IPrivacyReservation reservation = ledger.Reserve(charge, new KeptRelease("labels", new byte[1])))
             reservation.Settle(0);
         Assert.Equal(1, Assert.Single(ledger.Entries).PureEpsilon);

@@ -172,22 +172,7 @@ public class RandomizedResponseTests
         Assert.InRange(mechanism.Sigma * mechanism.Mu, due * (1 - 1e-13), due * (1 + 1e-12));
     }
 
-    private static PrivacyCharge Charge() => new()
-    {
-        RunId = PrivacyCharge.NewRunId(),
-        Party = "bank",
-        DataSet = DataSetIdentity.Of([]),
-        JobName = "test",
-        JobDigest = "",
-        Mechanism = "test",
-        Claim = "as tested",
-        Parameters = "{}",
-        Unit = PrivacyUnit.Record,
-        Adjacency = Adjacency.ReplaceOne,
-        Messages = 1,
-        PureEpsilon = 1,
-        MuSquared = 0,
-    };
+    private static PrivacyCharge Charge() => TestCharge.New() with { PureEpsilon = 1, MuSquared = 0 };
 
     private sealed class Given(ulong[] words) : IUniformSource
     {

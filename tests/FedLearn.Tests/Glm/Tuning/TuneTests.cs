@@ -4,6 +4,7 @@ using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Privacy;
 using FedLearn.Tests.Shared;
 
 namespace FedLearn.Tests.Glm.Tuning;
@@ -361,22 +362,7 @@ public class TuneTests
     public void Of_LedgerOfOthersToo_CostsWhatTheRunsOfThePartyDid()
     {
         var ledger = new InMemoryLedger();
-        void Charge(string party, string run, double mu) => ledger.Reserve(new PrivacyCharge
-        {
-            RunId = run,
-            Party = party,
-            DataSet = DataSetIdentity.Of(new byte[32]),
-            JobName = "job",
-            JobDigest = "",
-            Mechanism = "gaussian: something",
-            Claim = "as tested",
-            Parameters = "{}",
-            Unit = PrivacyUnit.Record,
-            Adjacency = Adjacency.ReplaceOne,
-            Messages = 1,
-            PureEpsilon = 0,
-            MuSquared = mu,
-        }).Dispose();
+        void Charge(string party, string run, double mu) => ledger.Reserve(TestCharge.New() with { RunId = run, Party = party, MuSquared = mu }).Dispose();
         string[] runs = [.. Enumerable.Range(0, 4).Select(_ => PrivacyCharge.NewRunId())];
         Charge("bank", runs[0], 1);
         Charge("bank", runs[1], 0);

@@ -11,7 +11,6 @@ internal static class OutputFile
     /// <summary>As large as a report and a model of some hundred columns.</summary>
     private const int ProbeBytes = 1 << 18;
 
-    private const string ProbeName = ".fedlearn-";
 
     /// <summary>Writes a text file under another name first, so that a file of the wanted name is always complete.</summary>
     /// <param name="path">File; its folder is created.</param>
@@ -138,7 +137,7 @@ internal static class OutputFile
                 {
                     // A try: permissions alone do not tell, of a read-only file system for instance.
                     string probe = above;
-                    Guard(place, () => Touch(probe));
+                    Guard(place, () => DurableFile.Touch(probe));
                     break;
                 }
     }
@@ -186,25 +185,6 @@ internal static class OutputFile
     }
 
     private static ConfigurationException Destroys(string path, string cause, string remedy) => new(CliErrors.Usage, path, cause, remedy);
-
-    /// <summary>Makes a file in a folder, and removes it; with it those that processes left there which were killed in between.</summary>
-    /// <param name="folder">The folder.</param>
-    /// <exception cref="IOException">Nothing can be written there.</exception>
-    /// <exception cref="UnauthorizedAccessException">Nothing may be written there.</exception>
-    public static void Touch(string folder)
-    {
-        File.Create(Path.Combine(folder, $"{ProbeName}{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose();
-        foreach (string old in Directory.EnumerateFiles(folder, ProbeName + "*", new EnumerationOptions { AttributesToSkip = FileAttributes.Directory })
-            .Where(f => f.Length - f.LastIndexOf(ProbeName, StringComparison.Ordinal) == ProbeName.Length + 32 && File.GetLastWriteTimeUtc(f) < DateTime.UtcNow.AddHours(-1)))
-            try
-            {
-                File.Delete(old);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // Another user's, or gone by now.
-            }
-    }
 
     // ENOSPC, and the same of Windows.
     private static ConfigurationException CannotWrite(string path, Exception? inner) => inner is IOException { HResult: 28 or unchecked((int)0x80070070) }

@@ -70,7 +70,7 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
         }
     });
 
-    /// <summary>Throws where a charge could not be written, and writes nothing.</summary>
+    /// <summary>Throws where a charge could not be written, and writes nothing that stays.</summary>
     /// <returns>True.</returns>
     public bool CheckWritable()
     {
@@ -90,7 +90,7 @@ internal sealed class LedgerFile(string path, TimeSpan lockTimeout)
     {
         try
         {
-            using var probe = new FileStream($"{path}.{Guid.NewGuid():N}.probe", FileMode.CreateNew, FileAccess.Write, FileShare.None, 1, FileOptions.DeleteOnClose);
+            DurableFile.Touch(System.IO.Path.GetDirectoryName(path)!);
             return true;
         }
         catch (Exception e) when (e is UnauthorizedAccessException || SqliteLedgerErrors.IsReadOnly(e))

@@ -104,7 +104,7 @@ internal static class GlmTasks
     {
         try
         {
-            OutputFile.Touch(folder);
+            DurableFile.Touch(folder);
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -19,6 +19,8 @@ internal enum DurableStep
 /// <summary>Files that are replaced as a whole and survive a loss of power, and files of their owner alone.</summary>
 internal static partial class DurableFile
 {
+    private const string ProbeName = ".fedlearn-";
+
     // Of Linux and of macOS.
     private const int Interrupted = 4, AccessDenied = 13, NotSupported = 22;
 
@@ -58,6 +60,25 @@ internal static partial class DurableFile
         if (Path.GetDirectoryName(full) is { } above && !Directory.Exists(above))
             CreateFolder(above);
         Directory.CreateDirectory(full, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+    }
+
+    /// <summary>Makes a file in a folder, and removes it; with it those that processes left there which were killed in between, an hour ago or earlier.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="IOException">Nothing can be written there.</exception>
+    /// <exception cref="UnauthorizedAccessException">Nothing may be written there.</exception>
+    public static void Touch(string folder)
+    {
+        File.Create(Path.Combine(folder, $"{ProbeName}{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose();
+        try
+        {
+            foreach (string old in Directory.EnumerateFiles(folder, ProbeName + "*", new EnumerationOptions { AttributesToSkip = FileAttributes.Directory })
+                .Where(f => f.Length - f.LastIndexOf(ProbeName, StringComparison.Ordinal) == ProbeName.Length + 32 && File.GetLastWriteTimeUtc(f) < DateTime.UtcNow.AddHours(-1)))
+                Discard(old);
+        }
+        catch (UnauthorizedAccessException)
+        {
+            // A folder that may be written to, and not be listed.
+        }
     }
 
     /// <summary>Replaces a file, or makes it: after a crash it holds these bytes or those before them, and once this returns these. They are written under the name with <c>.new</c> behind it first, which
@@ -171,7 +192,7 @@ internal static partial class DurableFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The next writer writes over it.
+            // The next writer writes over it, or it is another user's.
         }
     }
 

@@ -271,17 +271,6 @@ public class PartyTests
     }
 
     [Fact]
-    public void Touch_FilesOfProcessesThatWereKilled_AreRemovedOnceTheyAreOld()
-    {
-        using var folder = new TempFolder();
-        string old = folder.Write($".fedlearn-{Guid.NewGuid():N}", ""), young = folder.Write($".fedlearn-{Guid.NewGuid():N}", ""), other = folder.Write(".fedlearn-notes", "");
-        File.SetLastWriteTimeUtc(old, DateTime.UtcNow.AddDays(-1));
-        File.SetLastWriteTimeUtc(other, DateTime.UtcNow.AddDays(-1));
-        OutputFile.Touch(folder.Path);
-        Assert.Equal(new[] { young, other }.Order(StringComparer.Ordinal), Directory.GetFiles(folder.Path).Order(StringComparer.Ordinal));
-    }
-
-    [Fact]
     public void Guard_DiskIsFull_SaysSo() => Assert.Contains("the disk is full",
         Assert.Throws<ConfigurationException>(() => OutputFile.Guard("models", () => throw new IOException("No space left on device", 28))).Message, StringComparison.Ordinal);
 

@@ -91,7 +91,8 @@ public sealed class RecommendationKillReliabilityTests
             {
                 LedgerEntry entry = Assert.Single(new SqliteLedger(RecommendationChild.LedgerOf(folder, party)).Entries);
                 Assert.Equal((ChargeState.Settled, 1.0), (entry.State, entry.Share));
-                Assert.DoesNotContain(Directory.GetFiles(folder), file => Path.GetFileName(file).StartsWith($"{party}.ledger.db.", StringComparison.Ordinal));
+                // Beside the ledger nothing of a run stays. In whole names: a collection's would be cut short.
+                Assert.Equal("", string.Join(' ', Directory.GetFiles(folder).Select(Path.GetFileName).Where(name => name!.StartsWith($"{party}.ledger.db.", StringComparison.Ordinal))));
                 // Each line: run, receiver, round, name, hash. The last may be torn by a kill. A party that is killed before it has a first state begins another run, which has charged nothing yet.
                 string[][] sent = [.. File.ReadAllLines(RecommendationChild.SentOf(folder, party)).Select(l => l.Split('|')).Where(l => l.Length == 5 && l[4].Length == 64)];
                 Assert.All(sent.GroupBy(l => (l[0], l[1], l[2], l[3])), same => Assert.Single(same.Select(l => l[4]).Distinct()));

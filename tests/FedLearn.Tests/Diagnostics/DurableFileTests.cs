@@ -15,6 +15,18 @@ public sealed class DurableFileTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
+    [Fact]
+    public void Touch_FilesOfProcessesThatWereKilled_AreRemovedOnceTheyAreOld()
+    {
+        string old = _folder[$".fedlearn-{Guid.NewGuid():N}"], young = _folder[$".fedlearn-{Guid.NewGuid():N}"], other = _folder[".fedlearn-notes"];
+        foreach (string file in new[] { old, young, other })
+            File.WriteAllText(file, "");
+        foreach (string file in new[] { old, other })
+            File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddDays(-1));
+        DurableFile.Touch(Folder);
+        Assert.Equal(new[] { young, other }.Order(StringComparer.Ordinal), Directory.GetFiles(Folder).Order(StringComparer.Ordinal));
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

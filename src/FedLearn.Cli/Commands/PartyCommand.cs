@@ -41,7 +41,7 @@ internal static class PartyCommand
               fedlearn party --config telco.party.json --serve --model models
               fedlearn party --config telco.party.json --digest
               fedlearn party --service --config telco.party.json --config churn.party.json --results results --health 127.0.0.1:9090
-              FEDLEARN_PARTY__PEERS__BANK=10.0.0.5:5301 fedlearn party --config telco.party.json --show-config
+              FEDLEARN_PARTY__TIMEOUTSECONDS=30 fedlearn party --config telco.party.json --show-config
             """, static command =>
     {
         var options = new PartyOptions();

@@ -21,18 +21,18 @@ internal static class AlignCommand
     public static Verb Create() => new("align", """
             Find the rows that all parties have by private set intersection, without training: nobody learns an id that it does not have itself.
 
-            Each party reads its id column or columns and nothing else of its table, and writes an index: a CSV file with the number of the data row
-            (row, the first one below the header is 0) and the id, one line for each common row, in the same order at every party. Parties name their
-            tables, ids and limits as for training: data.id may be an array of columns, which make an id together.
+            Each party reads its id column or columns and nothing else of its table. It writes an index: a CSV file with one line for each common row,
+            in the same order at every party. A line has the number of the data row (row; the first one below the header is 0) and the id. Parties
+            name their tables, ids and limits as for training. data.id may be an array of columns, which make an id together.
 
-            Each side learns how many ids the other announces, and could bring invented ids to learn which of them the other has: alignment.peerIds and
-            sessionsPerDay of the run file limit that, and every session is written to the party's ledger (fedlearn ledger show). An alignment that
-            was killed goes on where it was when both sides start it again.
+            Each side learns how many ids the other announces. A side could bring invented ids to learn which of them the other has.
+            alignment.peerIds and sessionsPerDay of the run file limit that, and every session is written to the party's ledger (fedlearn ledger
+            show). If an alignment was killed, start it again at both sides: it goes on where it was.
 
             Examples:
               fedlearn align --config bank.party.json                              at the bank
               fedlearn align --config telco.party.json --out common.csv            at the telephone company
-              fedlearn align --config bank.party.json --output size-only           how many, before anybody decides; the same at both
+              fedlearn align --config bank.party.json --output size-only           how many, before anybody decides; run it at both
               fedlearn align --config bank.party.json --output active-only         only the party with the labels learns which
               fedlearn align --config job.json --out indexes                       all parties here, for a trial
             """, static command =>
@@ -47,7 +47,7 @@ internal static class AlignCommand
         output.Required = false; // the job says
         var proof = new Option<bool?>("--proof")
         {
-            Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. About three times the time with libsodium; not with size-only.",
+            Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. Takes about three times as long with libsodium; not with size-only.",
             HelpName = "true|false",
         };
         WordOption<DuplicateIds> duplicates = Options.Word("--duplicates", "Rows with the same id: refuse is an error, as it is for every other verb; first keeps the first such row in the index and leaves the others out. "

@@ -17,10 +17,10 @@ internal static class CompareCommand
     public static Verb Create() => new("compare", """
             Train one job in every way to train it, on the same rows and processes, and put quality, seconds, bytes and memory side
             by side: plain, the active party alone, HDP-VFL with both calibrations, one-round, homomorphic encryption with an arbiter
-            (he), and encryption with noise (he+dp). Ways that the job does not allow are rows with status refused and the error's
+            (he), and encryption with noise (he+dp). If the job does not allow a way, its row has status refused and the error's
             id; the others still run.
 
-            Private rows train on real data: each run charges the parties' ledgers as fedlearn train does, and lifetime budgets hold.
+            Private rows train on real data. Each run charges the parties' ledgers as fedlearn train does, and lifetime budgets hold.
             Use --repeats 1 to charge each row once.
 
             Examples:
@@ -40,7 +40,7 @@ internal static class CompareCommand
         };
         var schemes = new Option<string[]>("--he")
         {
-            Description = "Schemes of homomorphic encryption to compare with: ckks, paillier, and paillier with the arithmetic of FATE or as published (paillier-fate, paillier-textbook). Default ckks, which is a refused row where its engine is not installed. Paillier takes minutes an epoch.",
+            Description = "Schemes of homomorphic encryption to compare with: ckks, paillier, and paillier with the arithmetic of FATE or as published (paillier-fate, paillier-textbook). Default ckks; without its engine that row is refused. Paillier takes minutes for an epoch.",
             Arity = ArgumentArity.ExactlyOne,
             HelpName = "ckks,paillier",
             DefaultValueFactory = _ => ["ckks"],

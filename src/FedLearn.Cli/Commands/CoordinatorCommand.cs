@@ -10,14 +10,15 @@ namespace FedLearn.Cli.Commands;
 internal static class CoordinatorCommand
 {
     public static Verb Create() => new("coordinator", """
-            Connect parties of which neither can open a port. Every party dials out to this process, which joins two calls into one connection
-            and passes its bytes on. It runs at either party or at a neutral place, and keeps nothing: killed and started again, it serves as before.
+            Connect parties of which neither can open a port. Every party calls this process, which joins two calls into one connection and passes
+            its bytes on. Run it at either party or at a neutral place. It keeps nothing: killed and started again, it serves as before.
 
-            It needs the job files and none of the data, and checks who comes: name of the job, digest of its terms, name of the party. Between the
-            parties runs the ordinary session. Where they encrypt it from end to end (tls in their party files) this process sees sizes and times and
-            nothing else. Without that it could read everything, so parties use it so on one machine only, for a trial.
+            It needs the job files and none of the data. It checks each caller: name of the job, digest of its terms, name of the party. The parties'
+            ordinary session runs through it. If they encrypt that from end to end (tls in their party files), this process sees names of jobs and
+            parties, digests, sizes and times, and nothing else. Without tls it could read everything, so a party refuses a coordinator on another
+            machine then, unless plaintext is allowed.
 
-            coordinator.json, here with every key and its default but for the first two:
+            coordinator.json, with every key; all values except the first two are defaults:
               {
                 "listen": "127.0.0.1:5300",
                 "jobs": ["job.json"],
@@ -28,18 +29,20 @@ internal static class CoordinatorCommand
                 "health": null,
                 "stopSeconds": 30
               }
-            Quotas hold for each job by itself: connections at once of the job, and of one of its parties; bytes that a party may send within a day;
-            calls of a party within a minute. The last three hold for the process: connections of one address, calls of one peer, connections of all. In the party files, "relay": "HOST:5300" takes the place of listen and of peers.
+            Quotas hold for each job by itself: connections at a time of the job, and of one of its parties; bytes that a party may send within a day;
+            calls of a party within a minute. The last three hold for the process: connections of one address, calls of one peer, connections of all.
+            In the party files, "relay": "HOST:5300" takes the place of listen and of peers.
 
-            "tls" (certificate, key, peers: as in a party file, see fedlearn keys --help) encrypts the calls to this process and holds each party to
-            its name; beyond this machine they need it, or allowPlaintext. The party files then say "relay": { "address": "HOST:5300", "pins": ["sha256:..."] }.
+            "tls" (certificate, key, peers: as in a party file, see fedlearn keys --help) encrypts the calls to this process, and holds each party to
+            its name. Calls from other machines need it, or allowPlaintext. The party files then say
+            "relay": { "address": "HOST:5300", "pins": ["sha256:..."] }.
 
-            FEDLEARN_COORDINATOR__LISTEN in the environment stands above "listen" in the file, and so on: __ goes into an object, an array is JSON. --set
-            stands above both. OTEL_EXPORTER_OTLP_ENDPOINT sends counts to a collector. docs/deploy.md has a unit for systemd and a container file.
+            FEDLEARN_COORDINATOR__LISTEN in the environment overrides "listen" in the file, and so on: __ goes into an object, an array is JSON. --set
+            overrides both. OTEL_EXPORTER_OTLP_ENDPOINT sends counts to a collector. docs/deploy.md has a unit for systemd and a container file.
 
-            The log names jobs, parties and numbers of bytes, with the time in UTC. grpc.health.v1.Health answers at the same port; "health": "127.0.0.1:9090"
-            answers GET /healthz and GET /readyz at another. Ctrl-C or SIGTERM: it connects nobody
-            any more, lets connections end within stopSeconds, cuts the rest and names them, and ends with exit code 0.
+            The log names jobs, parties and numbers of bytes, with the time in UTC. grpc.health.v1.Health answers at the same port;
+            "health": "127.0.0.1:9090" answers GET /healthz and GET /readyz at another. After Ctrl-C or SIGTERM it connects nobody any more and lets
+            connections end within stopSeconds. Then it cuts and names the rest, and ends with exit code 0.
 
             Examples:
               fedlearn coordinator --config coordinator.json
@@ -48,7 +51,7 @@ internal static class CoordinatorCommand
             """, static command =>
     {
         Option<string> config = Options.Config("Coordinator file (JSON with comments): listen, jobs, quotas.");
-        var set = new Option<string[]>("--set") { Description = "A value in place of one of the coordinator file's, such as stopSeconds=10 or quotas.connections=128. Stands above FEDLEARN_COORDINATOR__STOPSECONDS, and that above the file.", HelpName = "KEY=VALUE" };
+        var set = new Option<string[]>("--set") { Description = "Set a key of the coordinator file, such as stopSeconds=10 or quotas.connections=128. Overrides FEDLEARN_COORDINATOR__STOPSECONDS, which overrides the file.", HelpName = "KEY=VALUE" };
         command.Has([config, set]);
         command.SetAction(async (parsed, cancellationToken) =>
         {

@@ -19,8 +19,8 @@ internal static class KeysCommand
 
     /// <summary>Builds the command.</summary>
     public static Verb Create() => new("keys", """
-        Keys and certificates, by which the parties of a session know each other. Messages that leave a machine are encrypted by mutual TLS: each side
-        shows its certificate, and each side compares it with the pin, a SHA-256, that the other company gave it.
+        Keys and certificates, by which the parties of a session know each other. Mutual TLS encrypts messages that leave a machine: each side
+        shows its certificate, and the other side compares it with the pin, a SHA-256, that it was given before.
         """, static command => command.Has(New(), Show()));
 
     private static Command New()
@@ -33,13 +33,13 @@ internal static class KeysCommand
             """
             Make a key and a certificate for a trial between two companies. No authority is needed: each side pins the other's certificate.
 
-            Step by step, the bank listening and the telephone company connecting:
+            Step by step; the bank listens and the telephone company connects:
               1. At the bank:                  fedlearn keys new --party bank
                  At the telephone company:     fedlearn keys new --party telco
                  Each gets a certificate, to be shown, and a key, which never leaves its machine. An existing file is never replaced.
               2. Each sends the pin that the command printed to the other, by mail for instance.
-              3. One calls the other, at a number it knew before, and both read the pins aloud: `fedlearn keys show bank.crt.pem` at the bank against
-                 the mail at the telephone company, and the other way round. Whoever changed a mail on the way is found out here.
+              3. One calls the other, at a number it knew before, and both read the pins aloud. The bank reads what `fedlearn keys show bank.crt.pem`
+                 prints, the telephone company compares it with the mail; then the other way round. This finds a mail that was changed on the way.
               4. Each writes the other's pin into its own party file:
                  bank.party.json     "listen": "0.0.0.0:5301",
                                      "tls": { "certificate": "bank.crt.pem", "key": "bank.key.pem", "peers": { "telco": "sha256:..." } }
@@ -48,8 +48,8 @@ internal static class KeysCommand
               5. Both start fedlearn party. A certificate with another pin, an expired one, or one on a deny list is refused, and the side that
                  refuses says why.
 
-            Before the certificate expires make a new one in another folder, and have the others add its pin beside the present one:
-            "peers": { "bank": ["sha256:...", "sha256:..."] }. docs/guide/identity.md has this and certificates of a company's own authority.
+            Before the certificate expires, make a new one in another folder, and ask the others to add its pin beside the present one:
+            "peers": { "bank": ["sha256:...", "sha256:..."] }. docs/guide/identity.md has this, and certificates of a company's own authority.
 
             Examples:
               fedlearn keys new --party bank
@@ -122,8 +122,8 @@ internal static class KeysCommand
         Option<bool> json = Options.Json();
         var command = new Command("show",
             """
-            The pins of a certificate, whom it is made out to and how long it is valid. `pin` is the SHA-256 of its key, and goes on to hold when an
-            authority renews the certificate for the same key; `certificate pin` is that of this very certificate. A party file takes either. No key
+            Show the pins of a certificate, whom it is made out to and how long it is valid. `pin` is the SHA-256 of its key; it still holds when an
+            authority renews the certificate for the same key. `certificate pin` is that of this very certificate. A party file takes either. No key
             file is read.
 
             Examples:

@@ -31,13 +31,13 @@ internal static class LedgerCommand
         Option<bool> json = Options.Json();
         var command = new Command("show",
             """
-            All charges of a ledger, each with the unit that its job protects, and what they add up to for each party, table and unit; and all
+            Show all charges of a ledger, each with the unit that its job protects, and what they add up to for each party, table and unit; and all
             alignments by private set intersection.
 
-            A charge is reserved before the first message of a run leaves, and settled when the run ends; a run that died stays reserved, which
-            counts in full. Tables that share rows add up. Totals are for replacing a row (or its label): a zero-out charge counts twice.
+            A charge is reserved before the first message of a run leaves, and settled when the run ends. A run that died stays reserved, which
+            counts in full. Charges of tables that share rows add up. Totals are for replacing a row (or its label): a zero-out charge counts twice.
             A sum with charges of own messages (recommendation jobs) is "at least": influence through trained parameters is in no sum.
-            Alignments cost no budget: whoever aligned could test as many ids as it brought, which the column peer ids says.
+            Alignments cost no budget. A peer that aligned could test as many ids as it brought: the column peer ids says how many.
 
             Examples:
               fedlearn ledger show --ledger bank.ledger.db
@@ -81,7 +81,7 @@ internal static class LedgerCommand
         Option<string> file = File();
         var since = new Option<string?>("--since")
         {
-            Description = "What an earlier verify printed, the whole line in quotes or its end, ROWS:HASH: checks also that those rows are still the first ones, so that neither a rewritten ledger nor an old copy passes.",
+            Description = "What an earlier verify printed: the whole line in quotes, or its end, ROWS:HASH. Checks also that those rows are still the first ones, so that neither a rewritten ledger nor an old copy passes.",
             HelpName = "ROWS:HASH",
         };
         Option<bool> json = Options.Json();
@@ -89,8 +89,8 @@ internal static class LedgerCommand
             """
             Check that no row of a ledger was changed, dropped, inserted or moved: each row's hash covers the row before it.
 
-            Exit code 0 and one line when all rows verify, else 5 with the first row at fault. Whoever may write the file can replace it by a wholly new
-            one: keep the line that verify prints in another place, and give it back with --since.
+            It prints one line and ends with exit code 0 when all rows verify, else with 5 and the first row at fault. Anybody who may write the file
+            can replace it by a wholly new one. So keep the line that verify prints in another place, and give it back with --since.
 
             Examples:
               fedlearn ledger verify --ledger bank.ledger.db

@@ -29,9 +29,9 @@ internal static class ModelCommand
         Option<bool> json = Options.Json();
         var command = new Command("show",
             """
-            Family, job, and every feature with its weight. A feature is (column - center) / width, clipped to [-1, 1] with scaling declared alone, where center
-            and width are those of the schema's range; then the length of the row is bounded as the job says. So a weight is what the linear predictor changes by when the column changes by width.
-            Of several classes every feature has one weight a class.
+            Show family, job, and every feature with its weight. A feature is (column - center) / width, clipped to [-1, 1] with scaling declared alone,
+            where center and width are those of the schema's range. Then the length of the row is bounded as the job says. So when the column changes
+            by width, the linear predictor changes by the weight. With several classes every feature has one weight for each class.
 
             The file is checked against its signature, a SHA-256 of all that it holds, before anything is shown.
 
@@ -60,11 +60,12 @@ internal static class ModelCommand
         Option<bool> json = Options.Json();
         var command = new Command("export",
             """
-            Write the whole linear predictor of one party as ONNX (operator set 13, float64), for ONNX Runtime and whatever else reads it.
+            Write the whole linear predictor of one party as ONNX (operator set 13, float64), for ONNX Runtime and other programs that read it.
 
             Input x, [rows, columns]: the party's columns as they are in its table, categories as 0 and 1, in the order of the metadata 'columns'. Output
             scores, [rows, outputs]: scaling, clipping, the bound of the row, weights and intercepts are inside. The model's score is the sum of the
-            parties' scores, plus the row's offset where the job has one; the family's inverse link makes a mean of it. Neither is in the file.
+            parties' scores, plus the row's offset where the job has one. The family's inverse link turns it into a mean. Offset and inverse link are
+            not in the file.
 
             The file holds the party's weights: it is as private to the party as DIR/NAME.model.json.
 

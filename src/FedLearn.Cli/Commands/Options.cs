@@ -23,7 +23,7 @@ internal static class Options
     /// <summary>The option <c>--fresh</c>.</summary>
     public static Option<bool> Fresh() => new("--fresh")
     {
-        Description = "Forget a run of this job that was cut off, and begin anew; what the forgotten one has cost is settled by the epochs that had begun.",
+        Description = "Forget a run of this job that was cut off, and begin again. The charge of the forgotten run is settled by the epochs that had begun.",
     };
 
     /// <summary>The option <c>--in-process</c>.</summary>

@@ -78,7 +78,7 @@ internal sealed class PartyOptions
 
     private readonly Option<string?> _predict = new("--predict")
     {
-        Description = "Predict with the model of --model instead of training; the active party writes id,score,prediction here (recommendation jobs: the users' lists), a passive party gives any name.",
+        Description = "Predict with the model of --model instead of training. The active party writes id,score,prediction here (recommendation jobs: the users' lists). A passive party writes nothing: give any name.",
         HelpName = "FILE",
     };
 
@@ -88,24 +88,24 @@ internal sealed class PartyOptions
 
     private readonly Option<bool> _newUsers = new("--new-users")
     {
-        Description = "With --predict, at every party or at none: --users may name people of whom the active party has no events; passive parties send their vectors too.",
+        Description = "With --predict, at every party or at none: --users may name people of whom the active party has no events. Passive parties send vectors of these people too.",
     };
 
     private readonly Option<bool> _serve = new("--serve") { Description = "Passive party: answer the active party's online predictions with the model of --model, and do nothing else, until Ctrl-C." };
 
     private readonly Option<bool> _fresh = Options.Fresh();
 
-    private readonly Option<bool> _service = new("--service") { Description = "Stay: take part in one session after the other, of one or several jobs, each by itself, until SIGTERM or Ctrl-C. An active party's job runs once." };
+    private readonly Option<bool> _service = new("--service") { Description = "Run as a daemon: take part in one session after the other, of one or several jobs, each by itself, until SIGTERM or Ctrl-C. An active party's job runs once." };
 
-    private readonly Option<string?> _results = new("--results") { Description = "With --service: folder of results, JOB/PARTY/TIME-SESSION with report and model. Default results.", HelpName = "DIR" };
+    private readonly Option<string?> _results = new("--results") { Description = "With --service: folder of results. Each session gets JOB/PARTY/TIME-SESSION in it, with report and model. Default results.", HelpName = "DIR" };
 
     private readonly Option<string?> _health = new("--health") { Description = "With --service: answer GET /healthz and GET /readyz at this address. Default: nowhere.", HelpName = "HOST:PORT" };
 
     private readonly Option<double?> _stopSeconds = Options.Number("--stop-seconds", "With --service: how long a stop waits for sessions to end; above 0, at most 3600. Default 30.", required: false);
 
-    private readonly Option<string[]> _set = new("--set") { Description = "A value in place of one of the party file's, such as timeoutSeconds=30 or peers.bank=10.0.0.5:5301. Stands above FEDLEARN_PARTY__TIMEOUTSECONDS, and that above the file.", HelpName = "KEY=VALUE" };
+    private readonly Option<string[]> _set = new("--set") { Description = "Set a key of the party file, such as timeoutSeconds=30 or peers.bank=10.0.0.5:5301. Overrides FEDLEARN_PARTY__TIMEOUTSECONDS, which overrides the file.", HelpName = "KEY=VALUE" };
 
-    private readonly Option<bool> _showConfig = new("--show-config") { Description = "Print the values that hold and where each comes from, as JSON, and stop." };
+    private readonly Option<bool> _showConfig = new("--show-config") { Description = "Print every setting in force and where it comes from, as JSON, and stop." };
 
     private readonly Option<string?> _report = Options.Report(), _html = Options.Html();
 

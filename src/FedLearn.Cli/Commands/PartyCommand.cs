@@ -15,19 +15,22 @@ namespace FedLearn.Cli.Commands;
 internal static class PartyCommand
 {
     public static Verb Create() => new("party", """
-            Take part in a session as one party. The active party listens and hosts the session; a passive party connects to it
-            and needs no open port. Where the active party cannot open one either, both connect to a coordinator (fedlearn coordinator)
-            and their party files name it as "relay". A party that loses another waits for it to come back, up to transport.resumeSeconds,
-            and the run goes on; one that was killed is started again with the same command. The arbiter of an encrypted job
-            (privacy.mode he or he+dp) has a party file without data and
-            listens too: every party connects to it. Order of starting does not matter within transport.connectTimeoutSeconds.
-            With a trained model every party gives --predict; of a recommendation job it makes lists of items, and --evaluate measures the
-            model on the held-out events. Length and users of the lists are the active party's choice; whether it may name people of whom it
-            has no events is agreed on (--new-users). The passive parties disclose their scores, or their vectors of these users or events,
-            which no privacy claim covers; a private recommendation job whose privacy.evaluation is not disclosed is refused (FL5187), and so is,
-            for --predict and --serve, a private or encrypted job of a linear model whose privacy.evaluation is none (FL5120).
-            With --service a party stays for session after session, as a daemon does: docs/deploy.md.
-            With --serve a passive party joins fedlearn serve at the active party, stays, and joins again whenever the connection was lost.
+            Take part in a session as one party. The active party listens and hosts the session; a passive party connects to it and needs no open
+            port. The order of starting does not matter within transport.connectTimeoutSeconds. If the active party cannot open a port either, both
+            connect to a coordinator (fedlearn coordinator), which their party files name as "relay". The arbiter of an encrypted job (privacy.mode
+            he or he+dp) has a party file without data and listens too: every party connects to it.
+
+            A party that loses another waits for it to come back, up to transport.resumeSeconds, and the run goes on. If a party was killed, start
+            it again with the same command.
+
+            To use a trained model, give --predict at every party. For a recommendation job it makes lists of items, and --evaluate measures the
+            model on the held-out events. The active party chooses length and users of the lists; all parties agree on whether it may name people of
+            whom it has no events (--new-users). The passive parties disclose their scores, or their vectors of these users or events, which no
+            privacy claim covers. A private recommendation job whose privacy.evaluation is not disclosed is refused (FL5187). So is, for --predict
+            and --serve, a private or encrypted job of a linear model whose privacy.evaluation is none (FL5120).
+
+            With --service a party runs as a daemon, for session after session: docs/deploy.md. With --serve a passive party joins fedlearn serve at
+            the active party, stays, and joins again whenever the connection was lost.
 
             Examples:
               fedlearn party --config bank.party.json --model models --report bank.json
@@ -38,7 +41,7 @@ internal static class PartyCommand
               fedlearn party --config telco.party.json --serve --model models
               fedlearn party --config telco.party.json --digest
               fedlearn party --service --config telco.party.json --config churn.party.json --results results --health 127.0.0.1:9090
-              FEDLEARN_PARTY__PEERS__BANK=10.0.0.5:5301 fedlearn party --config telco.party.json --show-config
+              FEDLEARN_PARTY__TIMEOUTSECONDS=30 fedlearn party --config telco.party.json --show-config
             """, static command =>
     {
         var options = new PartyOptions();

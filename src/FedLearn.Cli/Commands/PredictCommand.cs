@@ -12,11 +12,13 @@ namespace FedLearn.Cli.Commands;
 internal static class PredictCommand
 {
     public static Verb Create() => new("predict", """
-            Score the rows that all parties have. score is the sum of the parties' linear predictors, prediction the mean of the label:
-            a probability (binomial), a count (Poisson) or an amount (the others); for classes (multinomial) there is a probability
-            for each, and prediction is the likeliest. The active party sees the passive parties' scores of these rows; no privacy
-            claim of the training covers them, and a private or encrypted job whose privacy.evaluation is none is refused (FL5120).
-            Of a recommendation job, the lists of 10 items for every user, as recommend topk has them.
+            Score the rows that all parties have. score is the sum of the parties' linear predictors. prediction is the mean of the
+            label: a probability (binomial), a count (Poisson) or an amount (the others). For classes (multinomial) each class has
+            a probability, and prediction is the likeliest class. For a recommendation job, the file has the lists of 10 items for
+            every user, as recommend topk makes them.
+
+            The active party sees the passive parties' scores of these rows. No privacy claim of the training covers them. A private
+            or encrypted job whose privacy.evaluation is none is refused (FL5120).
 
             Example:
               fedlearn predict --config job.json --model models --out scores.csv

@@ -26,9 +26,9 @@ internal static class PrivacyAccountCommand
         Option<bool> json = Options.Json();
         var command = new Command("account",
             """
-            Privacy loss of what has been released: epsilon at a delta, or delta at an epsilon. Exact for Gaussian releases (--mu). With --pure-epsilon
-            beside or instead, the smallest figure known for both. For sampled steps (--sampling-rate, --noise, --steps) bounds from both sides under adding
-            or removing a record, of which the upper one is to be claimed.
+            Compute the privacy loss of what has been released: epsilon at a delta, or delta at an epsilon. It is exact for Gaussian releases (--mu).
+            With --pure-epsilon, beside --mu or instead of it, it is the smallest figure known for both. For sampled steps (--sampling-rate, --noise,
+            --steps) it gives bounds from both sides under adding or removing a record: claim the upper one.
 
             Examples:
               fedlearn privacy account --mu 0.5 --delta 1e-5

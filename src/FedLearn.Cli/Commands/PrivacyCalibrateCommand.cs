@@ -40,8 +40,8 @@ internal static class PrivacyCalibrateCommand
         Option<bool> json = Options.Json();
         var command = new Command("calibrate",
             """
-            Noise of an HDP-VFL job. Sensitivity, sigma and gradientSigma are those of the continuous mechanism; sigmaCharged is the noise used, with every
-            slack. Epsilon and delta hold for each party by itself.
+            Compute the noise of an HDP-VFL job. Sensitivity, sigma and gradientSigma are those of the continuous mechanism; sigmaCharged is the noise
+            used, with every slack. Epsilon and delta hold for each party by itself.
 
             Examples:
               fedlearn privacy calibrate --family binomial --rows 30000 --batches 50 --epochs 10 --step-size 1 --l2 0.001 \

@@ -36,7 +36,7 @@ internal static class PrivacyCommand
         Option<bool> json = Options.Json();
         var command = new Command("gaussian",
             """
-            Noise of one release per unit of L2 sensitivity, by the analytic Gaussian mechanism (exact).
+            Compute the noise of one release per unit of L2 sensitivity, by the analytic Gaussian mechanism (exact).
 
             Example:
               fedlearn privacy gaussian --epsilon 1 --delta 1e-5

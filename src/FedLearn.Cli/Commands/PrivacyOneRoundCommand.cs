@@ -39,8 +39,8 @@ internal static class PrivacyOneRoundCommand
         Option<bool> json = Options.Json();
         var command = new Command("one-round",
             """
-            Noise of one-round training: labels are released once, and a passive party answers one noisy score a row. Epsilon and delta hold for each party
-            by itself; randomised labels have no delta.
+            Compute the noise of one-round training: labels are released once, and a passive party answers one noisy score for each row.
+            Epsilon and delta hold for each party by itself; randomised labels have no delta.
 
             Examples:
               fedlearn privacy one-round --rows 30000 --label-rate 0.24 --epsilon 1 --delta 1e-5 --json

@@ -25,22 +25,22 @@ internal static class PrivacyPlanCommand
         Option<string> config = Options.Config("Run file (JSON with comments).");
         Option<int> rows = Options.Whole("--rows", "Training rows common to all parties. Default: an upper estimate from the training rows of the split file and the lengths of the parties' tables.");
         rows.Required = false;
-        var bandwidth = new Option<string?>("--bandwidth") { Description = "What each party's line carries, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
-        var latency = new Option<string?>("--latency") { Description = "How long a byte is under way to the other party, such as 20ms: half of what ping shows. Default: 0.", HelpName = "TIME" };
+        var bandwidth = new Option<string?>("--bandwidth") { Description = "Bandwidth of each party's line, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
+        var latency = new Option<string?>("--latency") { Description = "How long a byte travels to the other party, such as 20ms: half of what ping shows. Default: 0.", HelpName = "TIME" };
         WordOption<bool> machines = Options.Word("--machines", "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
             [("one", true), ("each", false)]);
         machines.Required = false;
-        var measure = new Option<bool>("--measure") { Description = "Take the rates of this machine, measured in some seconds with the code that trains, instead of those that ship with the tool." };
+        var measure = new Option<bool>("--measure") { Description = "Use the speed of this machine, measured in some seconds with the code that trains, instead of the rates that ship with the tool." };
         Option<bool> json = Options.Json();
         var command = new Command("plan",
             """
-            What the privacy of a job costs, before any data is touched: mu and noise of each party under each calibration, what its sensitivity is made of,
-            what twice and half of the epochs, batches, step size and weight norm would cost, and which calibration is best at this budget.
+            Show what the privacy of a job costs, before any data is touched: mu and noise of each party under each calibration, what its sensitivity is
+            made of, what twice and half of the epochs, batches, step size and weight norm would cost, and which calibration is best at this budget.
 
-            Modes hdp-vfl and none, optimiser sgd: also messages, bytes (exact; those before and after the rounds rest on the number of test rows, and the output says where that is an
-            estimate) and seconds (predicted) of each party, a private job beside itself in mode none.
-            Seconds are those of the training rounds over gRPC: kernels, family, noise, durable writes (sync), messages, and what the line between the parties
-            adds. Without --bandwidth and --latency all parties share one machine; with either, each has one of its own.
+            For modes hdp-vfl and none with optimiser sgd, it also shows messages, bytes and seconds of each party; for a private job the same job in
+            mode none beside it. Bytes are exact. Those before and after the rounds depend on the number of test rows; the output says where that is an
+            estimate. Seconds are predicted for the training rounds over gRPC: kernels, family, noise, durable writes (sync), messages, and what the line
+            between the parties adds. Without --bandwidth and --latency all parties share one machine; with either, each has one of its own.
 
             Examples:
               fedlearn privacy plan --config job.json

@@ -20,9 +20,9 @@ internal static class ReportCommand
         Option<bool> json = Options.Json();
         Option<string?> report = Options.Report(), html = Options.Html();
         var command = new Command("report", """
-            Put training reports side by side: test metrics, the active party alone by the figure that it names, the larger epsilon of the
-            parties with the mode, unit and adjacency that it is about, seconds of the training rounds, and bytes all parties sent.
-            Epsilons of different modes, units or adjacencies promise different things. Test noise is NOT PRIVATE, whatever its epsilon.
+            Put training reports side by side: test metrics, the active party alone by the figure that it names, the largest epsilon of the
+            parties with its mode, unit and adjacency, seconds of the training rounds, and bytes that all parties sent. Epsilons of
+            different modes, units or adjacencies promise different things. Test noise is NOT PRIVATE, whatever its epsilon.
 
             Example:
               fedlearn report alone.json plain.json private.json --html compare.html

@@ -10,18 +10,20 @@ namespace FedLearn.Cli.Commands;
 internal static class ServeCommand
 {
     public static Verb Create() => new("serve", """
-            Answer predictions for single ids over REST, by asking the passive parties for their scores. Each of them runs
-            `fedlearn party --serve --model DIR` and connects to this party's listen address; it may come and go.
+            Answer predictions for single ids over REST, by asking the passive parties for their scores. Run this at the active
+            party. Each passive party runs `fedlearn party --serve --model DIR` and connects to this party's listen address; it may
+            come and go.
 
             REST, on this machine only (party.json: "serve": { "rest": "127.0.0.1:8080", "timeoutMilliseconds": 500, "fallback": "refuse" }):
               GET  /score/ID          { "id", "score", "prediction", "degraded": [] }
               POST /score             { "ids": ["a", "b"] }
               GET  /openapi/v1.json   the interface, for tools that generate clients
               GET  /health/live, /health/ready, /metrics
-            With "fallback": { "clinic": 0.12 } that constant stands in for the clinic's score while it is away or too slow, and the answer names
-            it under degraded; otherwise the answer is status 503. The passive parties learn which of their rows are asked for; no privacy
-            claim of the training covers the scores they send, and a private or encrypted job whose privacy.evaluation is none is refused (FL5120).
-            Ctrl-C finishes the requests in progress.
+            With "fallback": { "clinic": 0.12 } that constant replaces the clinic's score while the clinic is away or too slow, and the answer
+            names the clinic under degraded. Otherwise the answer is status 503. Ctrl-C finishes the requests in progress.
+
+            The passive parties learn which of their rows are asked for. No privacy claim of the training covers the scores that they send. A
+            private or encrypted job whose privacy.evaluation is none is refused (FL5120).
 
             Examples:
               fedlearn serve --config bank.party.json --model models

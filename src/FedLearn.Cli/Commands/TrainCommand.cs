@@ -12,11 +12,12 @@ namespace FedLearn.Cli.Commands;
 internal static class TrainCommand
 {
     public static Verb Create() => new("train", """
-            Train one model, all parties of the job on this machine: each in a process of its own talking gRPC over loopback,
-            or all in memory where the run file says transport.kind "in-memory". A run that was cut off goes on when the same command
-            is given again; --fresh begins anew. A cross-validation keeps no states: it begins anew by itself, and in a private mode
-            what its runs have cost stays charged and every run is paid for again. privacy.mode of the run file is none, hdp-vfl,
-            one-round, label-dp, he or he+dp; he and he+dp encrypt, and have an arbiter, who holds the key, in a further process.
+            Train one model, all parties of the job on this machine: each in a process of its own, with gRPC over loopback, or all
+            in memory if the run file says transport.kind "in-memory". privacy.mode of the run file is none, hdp-vfl, one-round,
+            label-dp, he or he+dp. he and he+dp encrypt; an arbiter, who holds the key, runs in one more process.
+
+            To resume a run that was cut off, give the same command again; --fresh begins again instead. A cross-validation keeps no
+            states and always begins again. In a private mode its earlier runs then stay charged, and every run is paid for again.
 
             Examples:
               fedlearn train --config job.json

@@ -17,9 +17,9 @@ internal static class PrepareEventsCommand
     public static Command Create()
     {
         InteractionColumns usual = new();
-        var events = new Option<string>("--events") { Description = "CSV file with one event a row: who, what, when, and perhaps how much it was liked.", Required = true, HelpName = "FILE" };
+        var events = new Option<string>("--events") { Description = "CSV file with one event a row: user, item, time, and if you have it a rating.", Required = true, HelpName = "FILE" };
         Option<string> directory = Preparation.Out();
-        var items = new Option<string?>("--items") { Description = "CSV file with the items' content, for cold items. Absent: items are known by their events alone.", HelpName = "FILE" };
+        var items = new Option<string?>("--items") { Description = "CSV file with the items' content, which cold items need. Absent: items are known by their events alone.", HelpName = "FILE" };
         var schema = new Option<string?>("--items-schema") { Description = "Its schema (docs/guide/recommendation-files.md).", HelpName = "FILE" };
         var user = new Option<string>("--user") { Description = "Column of users.", DefaultValueFactory = _ => usual.User, HelpName = "COLUMN" };
         var item = new Option<string>("--item") { Description = "Column of items.", DefaultValueFactory = _ => usual.Item, HelpName = "COLUMN" };
@@ -31,8 +31,9 @@ internal static class PrepareEventsCommand
         Option<bool> json = Options.Json();
         var command = new Command("prepare-events",
             """
-            Makes the active party's files from a log of its own events: which of them are to train, validate and test on, point-in-time histories of
-            positives, and job.json, job.cold-users.json and job.cold-items.json, which run with this party alone until others add their views.
+            Make the active party's files from a log of its own events. They say which events are to train, validate and test on, and hold
+            point-in-time histories of positives; job.json, job.cold-users.json and job.cold-items.json run with this party alone until others add
+            their views.
 
             Examples:
               fedlearn recommend prepare-events --events purchases.csv --out shop

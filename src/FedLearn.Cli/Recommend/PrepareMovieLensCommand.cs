@@ -17,8 +17,8 @@ internal static class PrepareMovieLensCommand
         Option<bool> json = Options.Json();
         var command = new Command("prepare-movielens",
             $"""
-            Makes the files of four parties from MovieLens 100K: a streaming service with events, items and histories of positives, and companies with
-            profiles, tastes and behaviour; with job.json, job.cold-users.json and job.cold-items.json, ready to run. The data set is at
+            Make the files of four parties from MovieLens 100K: a streaming service with events, items and histories of positives, and companies with
+            profiles, tastes and behaviour. job.json, job.cold-users.json and job.cold-items.json are ready to run. The data set is at
             {MovieLens100K.Home}; its terms forbid redistribution, of these files too.
 
             Example:

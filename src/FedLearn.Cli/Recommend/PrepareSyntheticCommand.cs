@@ -17,8 +17,8 @@ internal static class PrepareSyntheticCommand
         Option<bool> json = Options.Json();
         var command = new Command("prepare-synthetic",
             """
-            Makes the same files as prepare-movielens from ratings that nobody gave: a generator of latent tastes, for trials without a data set.
-            Figures measured on it say nothing about people.
+            Make the same files as prepare-movielens, for trials without a data set: a generator draws the ratings from latent tastes. Figures measured
+            on them say nothing about people.
 
             Example:
               fedlearn recommend prepare-synthetic --out synthetic

@@ -49,7 +49,7 @@ internal static class RecommendCommand
 
     private static Command Evaluate()
     {
-        Option<string> config = Options.Config("Run file of the training, its data paths naming the events to evaluate on.");
+        Option<string> config = Options.Config("Run file of the training. Its data paths name the events to evaluate on.");
         Option<bool> inProcess = Options.InProcess(), json = Options.Json();
         var model = new Option<string>("--model") { Description = "Directory with every party's part of the model.", Required = true, HelpName = "DIR" };
         Option<string?> report = Options.Report(), html = Options.Html();
@@ -81,7 +81,7 @@ internal static class RecommendCommand
         Option<string?> report = Options.Report();
         var command = new Command("topk", """
             Write the best items of every user, as of the user's latest moment, by exact ranking of all items. Items that the user has
-            met are left out. The passive parties send their vectors of these users, which no privacy claim covers; a private job whose
+            met are left out. The passive parties send their vectors of these users, which no privacy claim covers. A private job whose
             privacy.evaluation is not disclosed is refused (FL5187).
 
             Examples:

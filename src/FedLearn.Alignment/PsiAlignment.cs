@@ -126,6 +126,6 @@ public sealed class PsiAlignment : IEntityAlignment
         if (several)
             yield return "each passive party learns which of its ids are common to all parties";
         yield return string.Create(CultureInfo.InvariantCulture,
-            $"a party that brings invented ids learns which of them the other has: in this session at most {outcomes.Max(o => o.Result.PeerIds)} of this party's, as many ids as were announced to it");
+            $"a party that brings invented ids learns which of them the other has: in this session at most {outcomes.Max(o => o.Result.PeerIds)} times yes or no, once for each id announced to this party");
     }
 }

@@ -65,6 +65,74 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         await AssertAuditAsync(RunAsync, found);
     }
 
+    /// <summary>All vectors of a view that learns: a unit's own, and those of rows that share its feature, from which the attacker, who chooses the gradients that come back, reads what the unit did to the parameters.</summary>
+    /// <param name="claim">Claim. The figure for own messages says nothing of a view that learns, and the audit must contradict it.</param>
+    /// <param name="hasTimes">Whether the view has a row for every event, and protects samples; else one for every user, who has one sample.</param>
+    /// <param name="epsilon">Epsilon of the claim.</param>
+    [Theory]
+    [InlineData(DssmClaim.Full, false, 20)]
+    [InlineData(DssmClaim.Full, true, 20)]
+    [InlineData(DssmClaim.OwnMessages, true, 12)]
+    public async Task Audit_VectorsOfAViewThatLearns_StayBelowTheFullClaim(DssmClaim claim, bool hasTimes, double epsilon)
+    {
+        // A step far enough for the probes to show it and its noise, and not so far that the unit's own vector turns away.
+        const double clip = 100, moved = .25, near = .4 * clip, far = 10 * clip;
+        const int probes = 400, units = 50, rows = units * (1 + probes);
+        int sessions = TestCounts.Of(20);
+        (string[] users, Interaction[] events) = Events(rows, 1, _ => 0);
+        (long falsePositives, long falseNegatives, double squares, double claimed) = (0, 0, 0, 0);
+        for (int session = 0; session < sessions; session++)
+        {
+            // The first row of a unit is its own, with a vector far beyond the clip; its probes are within it. Weights are (1, 0).
+            double[] features = [.. Enumerable.Range(0, rows).SelectMany(row => new[] { row / (1 + probes), row % (1 + probes) > 0 ? near : IsOther(World.Half, row / (1 + probes)) ? -far : far })];
+            ViewTable view = new(users, [.. Enumerable.Range(0, rows)], hasTimes ? [.. events.Select(e => e.Moment)] : null, new TowerRows(new TowerInputs(2, []), rows, features, []));
+            int epoch = 0;
+            // At right angles to a unit's weights, as long as it may be, and nothing after the first epoch.
+            EmbeddingGradients Returned(EmbeddingGradients gradients)
+            {
+                double[] across = new double[gradients.Length];
+                int[] order = SampleOrder.Of(rows, 0, epoch);
+                for (int i = 0; i < rows && epoch == 0; i++)
+                    across[2 * i + 1] = order[i] % (1 + probes) == 0 ? 1 / clip : 0;
+                epoch++;
+                return new EmbeddingGradients(across, ElementType.Float64);
+            }
+
+            DssmPrivacyOptions privacy = Privacy(DssmNoise.Embeddings, claim, hasTimes ? DssmUnit.Sample : DssmUnit.User, epsilon, session) with { Clip = clip, ParameterClip = 1, MessageShare = .5, MaxSamplesPerUser = 1 };
+            (IReadOnlyList<DssmPartyResult> results, double[][] messages) = await TrainAsync<Embeddings>(privacy, DssmFusion.Sum, users, events, [view], receiver: 0, new CanaryTowers(units, moved * rows), Returned);
+            EmbeddingCalibration calibration = results[1].Privacy.Calibration!;
+            double[][] first = BySample(messages[0], 0), second = BySample(messages[1], 1);
+            double sigma = calibration.MessageNoise.Sigma, noise = calibration.GradientNoise.Count > 0 ? moved * calibration.GradientNoise[0].Noise.Sigma : 0;
+            // What is seen of the step has its own noise and that of the probes.
+            double variance = noise * noise + sigma * sigma / (near * near * probes);
+            (claimed, squares) = (calibration.Mu, 2 * Math.Pow(2 * clip / sigma, 2) + 4 * moved * moved / variance);
+            for (int unit = 0; unit < units; unit++)
+            {
+                int at = unit * (1 + probes);
+                double shift = Enumerable.Range(1, probes).Average(probe => second[at + probe][1]) / near;
+                double ratio = 2 * moved * shift / variance - (first[at][0] + second[at][0]) * 2 * clip / (sigma * sigma);
+                falseNegatives += IsOther(World.Half, unit) && ratio <= 0 ? 1 : 0;
+                falsePositives += !IsOther(World.Half, unit) && ratio > 0 ? 1 : 0;
+            }
+        }
+
+        int trials = sessions * units / 2;
+        double apart = Math.Sqrt(squares), lower = AuditBound.Lower(falsePositives, falseNegatives, trials, FalseAlarm), reach = AuditBound.Reach(.9 * apart, trials, FalseAlarm);
+        output.WriteLine($"mu claimed {claimed:F4}, seen by this attack {apart:F4}, lower bound {lower:F4} from {trials} units a world (at least {reach:F4} expected): "
+            + $"epsilon at least {GaussianDp.Epsilon(Math.Max(0, lower), Delta):F3} at delta {Delta} with confidence 1 - {FalseAlarm}, claimed {GaussianDp.Epsilon(claimed, Delta):F3}");
+        Assert.True(lower >= reach);
+        Assert.Equal(claim == DssmClaim.OwnMessages, lower > claimed);
+
+        static double[][] BySample(double[] message, int epoch)
+        {
+            int[] order = SampleOrder.Of(rows, 0, epoch);
+            double[][] of = new double[rows][];
+            for (int i = 0; i < rows; i++)
+                of[order[i]] = message[(i * Width)..((i + 1) * Width)];
+            return of;
+        }
+    }
+
     /// <param name="fusion">Fusion. With late each view gets another gradient, and the two put what they get together.</param>
     [Theory]
     [InlineData(DssmFusion.Sum)]
@@ -112,7 +180,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
     {
         // Steps so small that the update stays beyond the clip, and that the model's own rounding is nothing beside the noise.
         const double rate = 1e-6;
-        DeviceJob job = JobOfDevices(2, Units / 10, masked: true, new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = rate });
+        DeviceJob job = JobOfDevices(2, Units / 5, masked: true, new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = rate });
         using var work = new DeviceWork(new DevicePlan(job), Towers);
         double[][] one = new double[2 * job.Training.Rounds][], other = new double[one.Length][], seen = new double[one.Length][];
         foreach (bool empty in new[] { false, true })
@@ -142,7 +210,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         Items = new ItemTable(["one", "other"], new TowerRows(new TowerInputs(1, []), 2, [1, -1], [])),
         Devices = devices,
         Training = new() { Rounds = rounds, Participation = 1, ServerOptimizer = optimizer },
-        Privacy = new() { Clip = 1e-3, NoiseMultiplier = masked ? 0.6 : 1.2, MaxParticipations = rounds, Threshold = 2, SecureAggregation = masked, TestNoiseSeed = 4, Delta = Delta },
+        Privacy = new() { Clip = 1e-3, NoiseMultiplier = masked ? 0.3 : 1.2, MaxParticipations = rounds, Threshold = 2, SecureAggregation = masked, TestNoiseSeed = 4, Delta = Delta },
     };
 
     /// <summary>A device with samples whose update is far longer than the clip, or with none.</summary>
@@ -175,10 +243,12 @@ public class RecommendationAuditTests(ITestOutputHelper output)
     }
 
     /// <summary>Two items whose vectors point in opposite directions, and users with samples of them.</summary>
-    private static (string[] Users, Interaction[] Events) Events(Func<int, int> item)
+    private static (string[] Users, Interaction[] Events) Events(Func<int, int> item) => Events(2 * Units, SamplesOfUser, item);
+
+    private static (string[] Users, Interaction[] Events) Events(int count, int samples, Func<int, int> item)
     {
-        string[] users = [.. Enumerable.Range(0, 2 * Units).Select(u => $"user {u}")];
-        return (users, [.. users.SelectMany((_, u) => Enumerable.Range(0, SamplesOfUser).Select(e => new Interaction(u, item(u), new Moment(1000 + e, e), EventRole.Train)))]);
+        string[] users = [.. Enumerable.Range(0, count).Select(u => $"user {u}")];
+        return (users, [.. users.SelectMany((_, u) => Enumerable.Range(0, samples).Select(e => new Interaction(u, item(u), new Moment(1000 + e, e), EventRole.Train)))]);
     }
 
     private static DssmPrivacyOptions Privacy(DssmNoise noise, DssmClaim claim, DssmUnit unit, double epsilon, long seed) => new()
@@ -193,26 +263,28 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         TestNoiseSeed = seed,
     };
 
-    /// <summary>Trains at parameters that stand still, and records what arrives at one party, or at every view, one after the other.</summary>
-    private static async Task<(IReadOnlyList<DssmPartyResult> Results, double[][] Messages)> TrainAsync<T>(DssmPrivacyOptions privacy, DssmFusion fusion, string[] users, Interaction[] events, ViewTable[] views, int? receiver)
-        where T : VectorPayload
+    /// <summary>Trains, and records what arrives at one party, or at every view, one after the other.</summary>
+    /// <remarks>Towers but one's own stand still: a step of 1e-300 changes no bit of a parameter.</remarks>
+    private static async Task<(IReadOnlyList<DssmPartyResult> Results, double[][] Messages)> TrainAsync<T>(DssmPrivacyOptions privacy, DssmFusion fusion, string[] users, Interaction[] events, ViewTable[] views, int? receiver,
+        ITowerFactory? viewTower = null, Func<EmbeddingGradients, EmbeddingGradients>? returned = null) where T : VectorPayload
     {
         PartyDescription[] parties = [new("shop", PartyRole.Active), .. views.Select((_, v) => new PartyDescription($"view {v}", PartyRole.Passive))];
         var job = new DssmJob
         {
             Name = "audit",
             Model = new DssmModelOptions { Fusion = fusion, Loss = DssmLossKind.Full, Layers = [Width], Precision = TowerPrecision.Float64 },
-            // A step of 1e-300 changes no bit of a parameter.
             Training = new DssmTrainingOptions { Epochs = Epochs, BatchSize = events.Length, ValidationStop = false, CheckpointRounds = 0, Optimizer = new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = 1e-300 } },
             Privacy = privacy,
             Parties = [.. parties.Select(p => new DssmPartyOptions(p))],
         };
         var items = new ItemTable(["one", "other"], new TowerRows(new TowerInputs(1, []), 2, [Far, -Far], []));
-        DssmPartyInput[] inputs = [new() { Party = "shop", Items = items, Interactions = new InteractionTable(users, events) }, .. views.Select((view, v) => new DssmPartyInput { Party = $"view {v}", View = view })];
+        DssmPartyInput[] inputs = [new() { Party = "shop", Items = items, Interactions = new InteractionTable(users, events) }, .. views.Select((view, v) => new DssmPartyInput { Party = $"view {v}", View = view, ViewTower = viewTower })];
         var arrived = new ConcurrentDictionary<int, ConcurrentQueue<double[]>>();
         DssmTrainer[] trainers = [.. inputs.Select(input => new DssmTrainer(job, input, Towers))];
         IReadOnlyList<DssmPartyResult> results = await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions(), (i, agreement, channels, stop) =>
-            trainers[i].TrainAsync(agreement, receiver is null || receiver == i ? [.. channels.Select(channel => Listening<T>(channel, arrived.GetOrAdd(i, _ => new())))] : channels, null, stop), TestContext.Current.CancellationToken);
+            trainers[i].TrainAsync(agreement, receiver is null || receiver == i ? [.. channels.Select(channel => Listening<T>(channel, arrived.GetOrAdd(i, _ => new())))]
+                : returned is null ? channels : [.. channels.Select(channel => new ChangedChannel(channel, received => received is EmbeddingGradients gradients ? returned(gradients) : received))], null, stop),
+            TestContext.Current.CancellationToken);
         return (results, [.. arrived.OrderBy(a => a.Key).SelectMany(a => a.Value)]);
     }
 

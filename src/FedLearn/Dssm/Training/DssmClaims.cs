@@ -15,6 +15,9 @@ internal static class DssmClaims
 
     public const string WhichItem = "which item; that and when are disclosed";
 
+    /// <summary>Of evaluated rows without noise, where users are the unit: those of a static view are the very rows that were trained on.</summary>
+    private const string OfTheSameUsers = ", without noise and of users whom it is about";
+
     /// <summary>Names every key of a private job's report that depends on rows; warnings that do so say it themselves.</summary>
     public const string ReportItself = "metrics, intervals, baselines, history.loss and weightsSha256 of this report are computed from private rows and outside the claim: leave them out where you pass it on";
 
@@ -128,7 +131,7 @@ internal static class DssmClaims
         DssmPrivacyOptions privacy = plan.Job.Privacy;
         bool label = party.Party.Role == PartyRole.Active;
         string scope = evaluationRows == 0 || !plan.SendsEvaluation ? "training messages only"
-            : privacy.Evaluation == EvaluationDisclosure.Disclosed ? string.Create(CultureInfo.InvariantCulture, $"training messages only; embeddings disclosed for {evaluationRows} evaluation rows are outside this claim")
+            : privacy.Evaluation == EvaluationDisclosure.Disclosed ? string.Create(CultureInfo.InvariantCulture, $"training messages only; embeddings disclosed for {evaluationRows} evaluation rows are outside this claim{(!label && calibration.Unit == EmbeddingUnit.User ? OfTheSameUsers : "")}")
             : label ? "training messages only" : "training messages and noised evaluation messages";
         string unit = string.Create(CultureInfo.InvariantCulture, $"unit {Name(calibration.Unit)}, a = {calibration.Rows}");
         string replaced = Replacing(calibration.Unit) + Which(party), name = $"'{party.Party.Name}'";

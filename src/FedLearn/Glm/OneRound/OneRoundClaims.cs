@@ -79,7 +79,7 @@ internal static class OneRoundClaims
     private static bool More(GlmTargets train) => train.Weights is not null || train.Offsets is not null;
 
     private static IEnumerable<string> Reuse(bool reused) => reused
-        ? ["the released labels were drawn by an earlier job over the same table and are sent again: they cost nothing more"] : [];
+        ? ["the released labels were drawn by an earlier job over the same table and are sent again: they cost nothing more; whoever got both sees that no label of the table has changed in between, which no claim covers"] : [];
 
     private static GlmPrivacyStatement Statement(GlmPlan plan, PrivacyBudget budget, OneRoundStatement released, string claim, IEnumerable<string> warnings)
     {

@@ -45,15 +45,19 @@ public class DssmClaimsTests
         }
     }
 
+    /// <summary>Where users are protected, what is evaluated without noise is of the same users, in a static view the same row, and the claim says so.</summary>
     [Theory]
-    [InlineData(EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim")]
-    [InlineData(EvaluationDisclosure.Disclosed, 0, "training messages only; own messages")]
-    [InlineData(EvaluationDisclosure.None, 2826, "training messages only; own messages")]
-    [InlineData(EvaluationDisclosure.Charged, 2826, "training messages and noised evaluation messages; own messages")]
-    public void State_Evaluation_BeginsTheClaim(EvaluationDisclosure evaluation, int rows, string start)
+    [InlineData(DssmUnit.Sample, EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim; own messages")]
+    [InlineData(DssmUnit.User, EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim, without noise and of users whom it is about; own messages")]
+    [InlineData(DssmUnit.User, EvaluationDisclosure.Disclosed, 0, "training messages only; own messages")]
+    [InlineData(DssmUnit.User, EvaluationDisclosure.None, 2826, "training messages only; own messages")]
+    [InlineData(DssmUnit.User, EvaluationDisclosure.Charged, 2826, "training messages and noised evaluation messages; own messages")]
+    public void State_Evaluation_BeginsTheClaim(DssmUnit unit, EvaluationDisclosure evaluation, int rows, string start)
     {
-        DssmPlan plan = Plan(p => p with { Evaluation = evaluation });
+        DssmPlan plan = Plan(p => p with { Unit = unit, Evaluation = evaluation });
         Assert.StartsWith(start, State(plan, plan.Views[0], rows).Claims[0], StringComparison.Ordinal);
+        if (evaluation == EvaluationDisclosure.Disclosed)
+            Assert.DoesNotContain("of users whom", State(plan, plan.ActiveParty, rows).Claims[0], StringComparison.Ordinal);
     }
 
     [Fact]

@@ -119,6 +119,38 @@ public class DssmResumeTests
         }
     }
 
+    /// <summary>At parameters that stand still a row's vector is the same in every epoch and evaluation, so that two that left are equal if and only if their noise is.</summary>
+    /// <param name="claim">Claim.</param>
+    /// <param name="runs">Runs, the first of which is forgotten by a party, so that another begins.</param>
+    /// <param name="seed">Seed of test noise, of which two runs have the same, so that it must be found; null: secure noise.</param>
+    [Theory]
+    [InlineData(DssmClaim.OwnMessages, 1, null)]
+    [InlineData(DssmClaim.Full, 1, null)]
+    [InlineData(DssmClaim.Full, 2, null)]
+    [InlineData(DssmClaim.Full, 2, 77L)]
+    [InlineData(DssmClaim.OneShot, 1, null)]
+    public async Task Run_CutManyTimes_UsesNoNoiseTwice(DssmClaim claim, int runs, long? seed)
+    {
+        DssmTrainingOptions still = Training() with { Optimizer = new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = 1e-300 } };
+        DssmJob job = SmallRecommendation.Job(Model(DssmFusion.Concat), still, Private(claim, DssmNoise.Embeddings, seed) with { Evaluation = EvaluationDisclosure.Charged });
+        var scene = new Scene(job);
+        Session last = await scene.SessionAsync(runs > 1 ? 60 : 4);
+        if (runs > 1)
+            scene.Stores["shop"] = new InMemoryRunStore();
+        // The last cuts are among the messages of the evaluation.
+        for (int cuts = 0; last.Results is null; cuts++)
+            last = await scene.SessionAsync(cuts == 12 ? int.MaxValue : 17 + 7 * cuts);
+        Assert.True(scene.SentAgain > 0);
+        if (runs == 1)
+            Assert.Equal(claim == DssmClaim.OneShot ? 2 : 2 * 27, scene.Noised.Count(m => m.Name is "embeddings, once" or "training embeddings"));
+        Assert.Contains(scene.Noised, m => m.Name == "embeddings: test");
+        foreach (string view in (string[])["profile", "taste"])
+        {
+            string[] rows = [.. scene.Noised.Where(m => m.From == view).SelectMany(m => m.Values.Chunk(4).Select(row => string.Join(' ', row)))];
+            Assert.Equal(seed is null, rows.Length == rows.Distinct().Count());
+        }
+    }
+
     [Theory]
     [InlineData("late, dropouts, stop")]
     [InlineData("sum, dropouts, cached negatives")]
@@ -382,6 +414,9 @@ public class DssmResumeTests
 
         public int SentAgain { get; private set; }
 
+        /// <summary>Every noised message of every run, once.</summary>
+        public List<(string From, string Name, double[] Values)> Noised { get; } = [];
+
         /// <summary>One session; the connection on which the message of this number is due is cut before it leaves, at both ends.</summary>
         public async Task<Session> SessionAsync(int cutAt)
         {
@@ -437,7 +472,12 @@ public class DssmResumeTests
             lock (_sent)
             {
                 if (_sent.TryAdd((from, to, round, name), bytes))
+                {
+                    if (payload is VectorPayload { Lattice: not null } noised)
+                        Noised.Add((from, name, noised.Values.ToArray()));
                     return;
+                }
+
                 SentAgain++;
                 Assert.Equal(_sent[(from, to, round, name)], bytes);
             }

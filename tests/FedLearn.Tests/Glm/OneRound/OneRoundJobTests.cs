@@ -182,6 +182,29 @@ public class OneRoundJobTests
         Assert.Equal(3, ledger.Entries.Count);
     }
 
+    /// <summary>One label of hundreds changed: all are drawn anew and charged, so that whoever got both releases sees that something has changed. The claims say so where it has not.</summary>
+    [Fact]
+    public async Task Train_AgainAfterOneLabelChanged_TellsThatItHas()
+    {
+        VerticalData data = VerticalData.Random(3, "binomial", 300, 2, 2);
+        var ledger = new InMemoryLedger();
+        GlmJob job = Job(data, seed: null);
+        job = job with { Privacy = job.Privacy with { Budget = new(.5, 1e-3) } };
+        int row = 0;
+        VerticalData changed = data.WithLabels(y => row++ == 0 ? 1 - y : y);
+        var sent = new List<byte[]>();
+        foreach (VerticalData version in new[] { data, data, changed })
+        {
+            (RecordedSession session, GlmPartyResult[] results) = await RecordedSession.TrainAsync(job, With(version.Inputs(), ledger));
+            sent.Add(Bytes(session.Sent.Single(m => m.Name == "randomised labels").Payload));
+            Assert.Equal(sent.Count == 2, results[0].Privacy.Warnings.Any(w => w.Contains("no label of the table has changed", StringComparison.Ordinal)));
+        }
+
+        Assert.Equal(sent[0], sent[1]);
+        Assert.InRange(sent[1].Zip(sent[2]).Count(pair => pair.First != pair.Second), 50, 170);
+        Assert.Equal(2, ledger.Entries.Count);
+    }
+
     /// <summary>Kept labels cost nothing more, while residuals tell of features each time.</summary>
     [Fact]
     public async Task Train_LabelDpAgain_StandsInBothLedgersAndIsCounted()

@@ -177,10 +177,8 @@ public sealed class FileRunStore : IRunStore
     private void DeleteMessages(string runId)
     {
         File.Delete(MessagesOf(runId));
-        foreach (string path in (string[])[Path.Combine(_folder, $"{_name}.{runId}.outbox"), Path.Combine(_folder, $"{_name}.{runId}.local.outbox")])
-            if (File.Exists(path) && FileLock.TryTake(path) is { } outbox)
-                using (outbox)
-                    outbox.Delete();
+        Outbox.DeleteUnused(Path.Combine(_folder, $"{_name}.{runId}.outbox"));
+        Outbox.DeleteUnused(Path.Combine(_folder, $"{_name}.{runId}.local.outbox"));
     }
 
     private string PathOf(string runId, int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"{_name}.{runId}.round-{round}.state"));
@@ -425,7 +423,8 @@ public sealed class FileRunStore : IRunStore
                     {
                         store.DeleteStates(run.RunId);
                         _messages?.Dispose();
-                        File.Delete(store.MessagesOf(run.RunId));
+                        // The ledger's, which is open while its charge is still to be settled, stays: one that does not know the run, or has settled it, left it behind when its process was killed.
+                        store.DeleteMessages(run.RunId);
                         held.Delete();
                         return true;
                     });

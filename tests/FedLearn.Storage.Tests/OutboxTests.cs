@@ -147,6 +147,17 @@ public sealed class OutboxTests : IDisposable
         Assert.Equal(Message(room - 1, Size), outbox.Find(room - 1));
     }
 
+    // A process may die before its first message.
+    [Fact]
+    public void Prepare_ThenReopened_HasNoMessage()
+    {
+        Outbox outbox = New(8, out string path);
+        outbox.Prepare(9000, 10);
+        outbox.Dispose();
+        using var again = Outbox.Open(path, RunId, 8);
+        Assert.Equal((0, null), (again.Kept, again.Find(0)));
+    }
+
     [Fact]
     public void Prepare_NoRoom_GivesBackWhatItTook()
     {

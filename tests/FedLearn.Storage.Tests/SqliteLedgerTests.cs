@@ -135,6 +135,34 @@ public sealed class SqliteLedgerTests : IDisposable
         Assert.Single(_folder.Files);
     }
 
+    // A run's state goes before its charge is settled, so that nobody asks again for a run whose process was killed right after the settlement.
+    [Fact]
+    public void Reserve_AfterACrashRightAfterASettlement_RemovesWhatItLeft()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge ended = Charges.Gaussian(), open = Charges.Gaussian(), next = Charges.Gaussian();
+        Spend(ledger, open, share: null);
+        string[] left = [Outbox(ledger, ended), $"{ledger.Path}.{ended.RunId}.local.outbox"];
+        using (IPrivacyReservation reservation = ledger.Reserve(ended))
+        {
+            reservation.Keep(0, [1]);
+            reservation.KeepLocal(0, [2]);
+        }
+
+        foreach (string file in left)
+            File.Copy(file, file + ".copy");
+        using (IPrivacyReservation reservation = ledger.Reserve(ended))
+            reservation.Settle(1);
+        foreach (string file in left)
+            File.Move(file + ".copy", file);
+        // Whoever still has one removes it by itself.
+        using (new FileStream(left[0], FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+            Spend(ledger, Charges.Gaussian());
+        Assert.Equal([true, false, true], [File.Exists(left[0]), File.Exists(left[1]), File.Exists(Outbox(ledger, open))]);
+        Spend(ledger, next, share: null);
+        Assert.Equal([false, true, true], [File.Exists(left[0]), File.Exists(Outbox(ledger, open)), File.Exists(Outbox(ledger, next))]);
+    }
+
     [Fact]
     public void Files_OnUnix_AreTheOwnersAlone()
     {

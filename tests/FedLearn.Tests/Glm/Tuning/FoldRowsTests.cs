@@ -82,4 +82,8 @@ public class FoldRowsTests
     [InlineData(5, -1)]
     public void Create_FoldOutOfRange_IsRefused(int count, int index) =>
         Assert.Equal(GlmErrors.InvalidTuning, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(Job(0, count, index))).Id);
+
+    [Fact]
+    public void Create_FoldOfAnEncryptedJob_IsRefused() =>
+        Assert.Equal(GlmJointErrors.NotEncryptable, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(Job(0, 5, 0) with { Privacy = new() { Mode = PrivacyMode.He } })).Id);
 }

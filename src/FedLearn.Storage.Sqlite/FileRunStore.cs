@@ -81,13 +81,11 @@ public sealed class FileRunStore : IRunStore
                 {
                     // One that another process works on is not cut off.
                     using FileLock? held = FileLock.TryTake(LockOf(old.Run.RunId));
-                    if (held is null)
-                        continue;
-                    DeleteStates(old.Run.RunId);
-                    DeleteMessages(old.Run.RunId);
-                    held.Delete();
+                    if (held is not null)
+                        DeleteStates(old.Run.RunId);
                 }
 
+                // The rest of what they left as well.
                 Tidy();
                 return new State(this, run, Take(run.RunId), null);
             });

@@ -46,6 +46,8 @@ public sealed class FileRunStoreTests : IDisposable
         DurableFile.Watcher.Value = (step, path) => steps.Add((step, path));
         run.WriteStart([5]);
         run.Write(0, [1, 2]);
+        foreach (string file in OperatingSystem.IsWindows() ? [] : (string[])[StartPath, PathOf(0)])
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, OperatingSystem.IsWindows() ? default : File.GetUnixFileMode(file));
         Assert.Equal([(DurableStep.Synced, StartPath + ".new"), (DurableStep.Renamed, StartPath), (DurableStep.Synced, PathOf(0) + ".new"), (DurableStep.Renamed, PathOf(0))],
             steps.Where(step => step.Item1 != DurableStep.FolderSynced));
     }
@@ -56,7 +58,10 @@ public sealed class FileRunStoreTests : IDisposable
         using IRunState run = Open().Begin(Run);
         run.WriteStart([5]);
         run.Write(0, [1, 2]);
+        CutOffRun found = Found!;
         run.Remove();
+        Assert.Empty(_folder.Files);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => Open().Continue(found));
         Assert.Empty(_folder.Files);
     }
 
@@ -156,7 +161,7 @@ public sealed class FileRunStoreTests : IDisposable
 
         byte[] whole = File.ReadAllBytes(PathOf(2));
         for (int at = 0; at < whole.Length; at++)
-            foreach (byte change in (byte[])[0x20, 0x80]) // the highest bit of a length is its sign
+            foreach (byte change in (byte[])[0x10, 0x20, 0x80]) // a is no digit any more; the highest bit of a length is its sign
             {
                 whole[at] ^= change;
                 File.WriteAllBytes(PathOf(2), whole);
@@ -171,6 +176,13 @@ public sealed class FileRunStoreTests : IDisposable
         Assert.Equal([1], Found!.Rounds);
         using IRunState again = Open().Continue(Found!);
         ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => again.Read(3));
+        Assert.Throws<ArgumentOutOfRangeException>(() => again.Write(-1, [1]));
+        using (IRunState other = Open().Begin(RunStoreConformance.Identity(3, "telco")))
+            other.Write(1, [9]);
+        byte[] own = File.ReadAllBytes(PathOf(1));
+        File.Copy(_folder[$"bank.ledger.db.{RunStoreConformance.Identity(3).RunId}.round-1.state"], PathOf(1), overwrite: true);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => again.Read(1));
+        File.WriteAllBytes(PathOf(1), own);
         // Longer than an array. Windows would make room for it on the disk.
         if (OperatingSystem.IsWindows())
             return;
@@ -350,10 +362,11 @@ public sealed class FileRunStoreTests : IDisposable
     [Fact]
     public void Begin_WhileAnotherRunIsOpen_LeavesThatOneAlone()
     {
-        using IRunState run = Open().Begin(Run);
+        using IRunState run = Open().Begin(Run), early = Open().Begin(RunStoreConformance.Identity(3, "telco"));
         run.Write(0, [1]);
+        early.WriteStart([1, 2]); // and has no state yet
         using IRunState other = Open().Begin(RunStoreConformance.Identity(10));
-        Assert.Equal(1, run.Read(0).Length);
+        Assert.Equal((1, 2), (run.Read(0).Length, early.ReadStart().Length));
     }
 
     [Fact]
@@ -369,12 +382,13 @@ public sealed class FileRunStoreTests : IDisposable
         }
 
         File.WriteAllBytes(PathOf(8) + ".new", [1, 2, 3]);
+        Assert.Empty(Open().PassedOver(Run.Party, Run.TermsDigest)); // a draft is no state
         // Of another ledger, and of nobody.
-        string[] others = [$"bank.ledger.db.{new string('g', 32)}.round-8.state.new", $"shop.ledger.db.{Run.RunId}.round-8.state.new"];
+        string[] others = ["bank.ledger.db.abc.state.lock", $"bank.ledger.db.{new string('g', 32)}.round-8.state.new", $"shop.ledger.db.{Run.RunId}.round-8.state.new"];
         foreach (string other in others)
             File.WriteAllBytes(_folder[other], [1]);
         using IRunState next = Open().Begin(RunStoreConformance.Identity(2));
-        Assert.Equal([$"bank.ledger.db.{RunStoreConformance.Identity(2).RunId}.state.lock", .. others], _folder.Files);
+        Assert.Equal(((string[])[$"bank.ledger.db.{RunStoreConformance.Identity(2).RunId}.state.lock", .. others]).Order(StringComparer.Ordinal), _folder.Files);
     }
 
     [Fact]

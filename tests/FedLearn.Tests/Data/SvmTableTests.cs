@@ -117,7 +117,7 @@ public sealed class SvmTableTests : IDisposable
         Assert.DoesNotContain("schema", Assert.Throws<BadInputException>(() => Load("nan 1:1\n")).Remedy, StringComparison.Ordinal);
         Refuses(DataErrors.FileUnreadable, "no.svm", "", s => s with { Path = _folder["no.svm"] });
         foreach (Func<TableSource, TableSource> with in (Func<TableSource, TableSource>[])
-            [s => s with { Label = "y" }, s => s with { Id = "id" }, s => s with { Labels = "y.npy" }, s => s with { FirstIndex = 2 }, s => s with { Columns = 0 }, s => s with { Columns = 10_000_001 }])
+            [s => s with { Label = "y" }, s => s with { Id = "id" }, s => s with { IdColumns = ["id"] }, s => s with { Labels = "y.npy" }, s => s with { FirstIndex = 2 }, s => s with { Columns = 0 }, s => s with { Columns = 10_000_001 }])
         {
             ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.svm", null, () => Load("1 1:1\n", with));
         }

@@ -116,7 +116,7 @@ public sealed class TableSchemaTests
         Field.Numeric("a", 0, double.PositiveInfinity),
         new Field("a", FieldKind.OneHot, 0, 1, ["x"], []),
         new Field("a", FieldKind.OneHot, null, null, ["x"], []) { MissingNumber = 0 },
-        Field.Numeric("a") with { MissingNumber = double.NaN },
+        Field.Numeric("a") with { MissingNumber = double.PositiveInfinity },
         new Field("a", FieldKind.Category, null, null, [], ["x", " "]),
     ];
 

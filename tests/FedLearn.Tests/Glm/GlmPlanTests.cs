@@ -324,6 +324,8 @@ public class GlmPlanTests
     {
         GlmJob job = Private with { Privacy = Private.Privacy with { Unit = PrivacyUnit.Label } };
         Assert.Equal(("", ""), Refusals(job));
+        Assert.Equal((true, false), (GlmPlan.Create(job).Noises(PartyRole.Active), GlmPlan.Create(job).Noises(PartyRole.Passive)));
+        Assert.True(GlmPlan.Create(Private).Noises(PartyRole.Passive));
         AssertRefused(GlmOneRoundErrors.InvalidSetting, job with { Privacy = job.Privacy with { Evaluation = EvaluationDisclosure.Charged } });
     }
 
@@ -406,6 +408,7 @@ public class GlmPlanTests
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchesPerEpoch = 2 })).Optimizer);
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Optimizer);
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Private).Optimizer);
+        Assert.Equal(GlmOptimizer.Accelerated, GlmPlan.Create(Plain with { Model = Plain.Model with { L1 = .1 } }).Optimizer);
         Assert.Equal((1000, 10), (GlmPlan.Create(Plain).Epochs, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Epochs));
     }
 
@@ -448,6 +451,8 @@ public class GlmPlanTests
         Assert.Equal((false, false), Of(With(Plain, GlmIntercept.None)));
         Assert.Equal((false, false), Of(With(Private, GlmIntercept.None)));
         Assert.Equal((true, true), Of(With(Private, GlmIntercept.Free)));
+        // Of which nothing leaves: free beside the constant too.
+        Assert.Equal((true, false), (GlmPlan.Create(Private).LocalIntercept, GlmPlan.Create(With(Private, GlmIntercept.None)).LocalIntercept));
         Assert.Equal((false, false), Of(Private with { Preprocessing = Private.Preprocessing! with { Constant = false } }));
     }
 

@@ -84,6 +84,10 @@ public class FoldRowsTests
         Assert.Equal(GlmErrors.InvalidTuning, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(Job(0, count, index))).Id);
 
     [Fact]
-    public void Create_FoldOfAnEncryptedJob_IsRefused() =>
-        Assert.Equal(GlmJointErrors.NotEncryptable, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(Job(0, 5, 0) with { Privacy = new() { Mode = PrivacyMode.He } })).Id);
+    public void Create_FoldOfAnEncryptedJob_IsRefused()
+    {
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => GlmPlan.Create(Job(0, 5, 0) with { Privacy = new() { Mode = PrivacyMode.He } }));
+        Assert.Equal(GlmJointErrors.NotEncryptable, error.Id);
+        Assert.Contains("cross-validation", error.Cause, StringComparison.Ordinal);
+    }
 }

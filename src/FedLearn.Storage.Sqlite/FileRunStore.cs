@@ -81,13 +81,11 @@ public sealed class FileRunStore : IRunStore
                 {
                     // One that another process works on is not cut off.
                     using FileLock? held = FileLock.TryTake(LockOf(old.Run.RunId));
-                    if (held is null)
-                        continue;
-                    DeleteStates(old.Run.RunId);
-                    DeleteMessages(old.Run.RunId);
-                    held.Delete();
+                    if (held is not null)
+                        DeleteStates(old.Run.RunId);
                 }
 
+                // The rest of what they left as well.
                 Tidy();
                 return new State(this, run, Take(run.RunId), null);
             });
@@ -177,10 +175,8 @@ public sealed class FileRunStore : IRunStore
     private void DeleteMessages(string runId)
     {
         File.Delete(MessagesOf(runId));
-        foreach (string path in (string[])[Path.Combine(_folder, $"{_name}.{runId}.outbox"), Path.Combine(_folder, $"{_name}.{runId}.local.outbox")])
-            if (File.Exists(path) && FileLock.TryTake(path) is { } outbox)
-                using (outbox)
-                    outbox.Delete();
+        Outbox.DeleteUnused(Path.Combine(_folder, $"{_name}.{runId}.outbox"));
+        Outbox.DeleteUnused(Path.Combine(_folder, $"{_name}.{runId}.local.outbox"));
     }
 
     private string PathOf(string runId, int round) => Path.Combine(_folder, string.Create(CultureInfo.InvariantCulture, $"{_name}.{runId}.round-{round}.state"));
@@ -425,7 +421,8 @@ public sealed class FileRunStore : IRunStore
                     {
                         store.DeleteStates(run.RunId);
                         _messages?.Dispose();
-                        File.Delete(store.MessagesOf(run.RunId));
+                        // The ledger's, which is open while its charge is still to be settled, stays: one that does not know the run, or has settled it, left it behind when its process was killed.
+                        store.DeleteMessages(run.RunId);
                         held.Delete();
                         return true;
                     });

@@ -202,6 +202,15 @@ internal sealed partial class Outbox : IDisposable
         _failed = false;
     }
 
+    /// <summary>Removes the file of a run that nobody goes on with, unless a process has it open.</summary>
+    /// <param name="path">File; it need not exist.</param>
+    public static void DeleteUnused(string path)
+    {
+        if (File.Exists(path) && FileLock.TryTake(path) is { } unused)
+            using (unused)
+                unused.Delete();
+    }
+
     /// <summary>Removes the file; the run has ended.</summary>
     public void Delete()
     {

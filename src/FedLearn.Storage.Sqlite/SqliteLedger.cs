@@ -140,7 +140,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         return _file.Guard(() =>
         {
             // The run's outbox first: it is the run's lock, and once the charge is committed its absence means that messages are lost.
-            Outbox outbox = Outbox.Open($"{Path}.{charge.RunId}.outbox", Convert.FromHexString(charge.RunId), Limit(charge));
+            Outbox outbox = Outbox.Open(OutboxPath(charge.RunId), Convert.FromHexString(charge.RunId), Limit(charge));
             try
             {
                 bool inFull = Commit(charge, kept, outbox);
@@ -173,8 +173,7 @@ public sealed class SqliteLedger : IPrivacyLedger
                 throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, Path, "the run is in the ledger with other terms.", "Draw a new run id.");
             if (entry.State == ChargeState.Settled)
             {
-                // A crash right after the settlement leaves the files.
-                File.Delete(LocalPath(charge));
+                File.Delete(LocalPath(charge.RunId));
                 outbox.Delete();
                 throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.RunEnded, Path, "the run has ended and was settled.", "Start a new run, which is charged by itself.");
             }
@@ -188,6 +187,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         if (outbox.Kept > 0)
             throw SqliteLedgerErrors.ChainBroken(Path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
         CheckBudget(chain, charge);
+        RemoveSettled(chain);
         outbox.Create();
         LedgerFile.Append(file, chain, LedgerChain.Write(charge, LedgerPeople.Keep(file, charge.DataSet), kept, _options.Clock.GetUtcNow()));
         if (kept is not null)
@@ -236,7 +236,19 @@ public sealed class SqliteLedger : IPrivacyLedger
             : "Raise the budget, which is a decision about these people and not about the software, or use the data no more.");
     }
 
-    private string LocalPath(PrivacyCharge charge) => $"{Path}.{charge.RunId}.local.outbox";
+    /// <summary>Removes what a crash right after a settlement leaves: the run's state is gone before it, so that nobody asks for the run again.</summary>
+    private void RemoveSettled(LedgerChain chain)
+    {
+        foreach (LedgerEntry settled in chain.Entries.Where(e => e.State == ChargeState.Settled))
+        {
+            Outbox.DeleteUnused(LocalPath(settled.Charge.RunId));
+            Outbox.DeleteUnused(OutboxPath(settled.Charge.RunId));
+        }
+    }
+
+    private string OutboxPath(string runId) => $"{Path}.{runId}.outbox";
+
+    private string LocalPath(string runId) => $"{Path}.{runId}.local.outbox";
 
     private int Limit(PrivacyCharge charge) => Math.Min(charge.Messages, _options.OutboxMessages);
 
@@ -302,13 +314,13 @@ public sealed class SqliteLedger : IPrivacyLedger
         {
             IPrivacyReservation.CheckShare(share, Kept);
             ledger.Settle(RunId, inFull ? 1 : share);
-            // The charge is what counts; a file that stays is removed when somebody asks for the run again.
+            // The charge is what counts; a file that stays is removed by the next run's charge, or when somebody asks for this run again.
             ledger._file.Guard(() =>
             {
                 try
                 {
                     _local?.Dispose();
-                    File.Delete(ledger.LocalPath(charge));
+                    File.Delete(ledger.LocalPath(charge.RunId));
                 }
                 finally
                 {
@@ -332,7 +344,7 @@ public sealed class SqliteLedger : IPrivacyLedger
             {
                 if (_local is not null)
                     return _local;
-                Outbox local = Outbox.Open(ledger.LocalPath(charge), Convert.FromHexString(charge.RunId), ledger._options.OutboxMessages); // a run may have more of them than messages
+                Outbox local = Outbox.Open(ledger.LocalPath(charge.RunId), Convert.FromHexString(charge.RunId), ledger._options.OutboxMessages); // a run may have more of them than messages
                 try
                 {
                     if (!local.Exists && outbox.HasLocal)

@@ -115,6 +115,36 @@ public sealed class FailedEndTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sessions.JoinAsync(GrpcPairs.Request("telco"), TestContext.Current.CancellationToken));
     }
 
+    [Fact]
+    public async Task Open_OneExchangeIsMissing_NamesThatPartyAlone()
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        var clock = new ManualClock();
+        var session = new SharedSession(GrpcPairs.Terms("telco", "clinic"), new GrpcHostOptions { Channel = new ChannelOptions { Clock = clock } });
+        SessionAgreement agreement = (await Task.WhenAll(session.JoinAsync(GrpcPairs.OwnRequest, token), session.JoinAsync(GrpcPairs.Request("telco"), token), session.JoinAsync(GrpcPairs.Request("clinic"), token)))[0];
+        Task<GrpcSession> opening = session.OpenAsync(agreement, token);
+        session.Claim(agreement.SessionId, "telco").Open(new GrpcPartyChannel(new Call(), "bank", "telco", new ChannelOptions()));
+        clock.Advance(new GrpcHostOptions().JoinTimeout);
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => opening.WaitAsync(ChannelConformance.Patience, token));
+        Assert.Equal(ProtocolErrors.PartyMissing, error.Id);
+        Assert.StartsWith("'clinic' joined, but did not open", error.Cause, StringComparison.Ordinal);
+        await session.StopAsync();
+    }
+
+    [Fact]
+    public async Task Stop_SessionStillServes_WaitsForIt()
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        var served = new TaskCompletionSource();
+        using var sessions = new PairSessions([new GrpcPair(GrpcPairs.Terms("telco"), GrpcPairs.OwnRequest)], new GrpcHostOptions(), (_, _) => served.Task);
+        SessionAgreement agreement = await sessions.JoinAsync(GrpcPairs.Request("telco"), token);
+        sessions.Claim(agreement.SessionId, "telco").Open(new GrpcPartyChannel(new Call(), "bank", "telco", new ChannelOptions()));
+        Task stopping = sessions.StopAsync();
+        Assert.False(stopping.IsCompleted);
+        served.SetResult();
+        await stopping.WaitAsync(ChannelConformance.Patience, token);
+    }
+
     /// <summary>Else its party could not join again, and the host would never stop.</summary>
     [Fact]
     public async Task Exchange_ClientIsGoneBeforeTheAnswer_ItsPartyJoinsAgainAndTheHostStops()
@@ -123,6 +153,8 @@ public sealed class FailedEndTests
         var options = new GrpcHostOptions();
         using var sessions = new PairSessions([new GrpcPair(GrpcPairs.Terms("telco"), GrpcPairs.OwnRequest)], options, (_, _) => Task.CompletedTask);
         using var service = new FederationService(sessions, options);
+        int ended = 0;
+        sessions.SessionEnded += (_, _) => ended++;
         SessionAgreement agreement = await sessions.JoinAsync(GrpcPairs.Request("telco"), token);
         var context = new DefaultHttpContext();
         (context.Request.Method, context.Request.ContentType) = ("POST", HeaderText.ContentType);
@@ -132,6 +164,7 @@ public sealed class FailedEndTests
         context.Features.Set<IHttpResponseBodyFeature>(new GoneBody());
         await service.HandleAsync(context).WaitAsync(ChannelConformance.Patience, token);
         await sessions.StopAsync().WaitAsync(ChannelConformance.Patience, token);
+        Assert.Equal(0, ended); // none began
     }
 
     /// <summary>What a client that is gone takes.</summary>

@@ -80,6 +80,18 @@ public sealed class GrpcCallsTests
         }
     }
 
+    [Theory]
+    [InlineData(false, 1)] // SERVING
+    [InlineData(true, 2)] // NOT_SERVING
+    public async Task Check_ProcessStops_SaysSo(bool stopping, byte health)
+    {
+        using var answer = new MemoryStream();
+        var context = new DefaultHttpContext();
+        (context.Request.Body, context.Response.Body) = (new MemoryStream(Watch("")), answer);
+        Assert.Equal(Status.Ok, await GrpcCalls.CheckHealthAsync(context, [""], new GrpcHostOptions(), new CancellationToken(stopping), Stop));
+        Assert.Equal((byte[])[0, 0, 0, 0, 2, 8, health], answer.ToArray()); // a message of 2 bytes, whose first field is a number
+    }
+
     [Fact]
     public async Task Reach_TimeOfTheCallIsUp_IsKeptByTheCoordinator()
     {

@@ -77,6 +77,14 @@ public sealed class GrpcPairHostTests
     }
 
     [Fact]
+    public async Task Start_PairThatIsNone_IsRefused()
+    {
+        SessionTerms two = GrpcPairs.Terms("telco");
+        foreach (GrpcPair[] pairs in (GrpcPair[][])[[], [new GrpcPair(GrpcPairs.Terms("telco", "clinic"), GrpcPairs.OwnRequest)], [new GrpcPair(two with { Parties = [two.Parties[1], two.Parties[0]] }, GrpcPairs.OwnRequest)]])
+            Assert.Equal("pairs", (await Assert.ThrowsAsync<ArgumentException>(() => GrpcPairHost.StartAsync(new GrpcHostOptions(), pairs, (_, _) => Task.CompletedTask))).ParamName);
+    }
+
+    [Fact]
     public async Task Join_EachPartyByItself_LossAndReturnDoNotDisturbTheOther()
     {
         await using Doubler host = await Doubler.StartAsync(null, "telco", "clinic");
@@ -131,6 +139,8 @@ public sealed class GrpcPairHostTests
             connection.ExchangeAsync(Methods.Exchange, session, "telco", ChannelConformance.Patience, TimeSpan.FromMilliseconds(100), default);
         ClientConnection first = await OpenAsync();
         string session = (await first.UnaryAsync(Methods.Join, SessionCodec.Encode(GrpcPairs.Request("telco")), Transport.Grpc.Wire.JoinReply.Parser, 1000, ChannelConformance.Patience, default)).SessionId;
+        using (ClientConnection other = await OpenAsync())
+            Assert.Equal(GrpcErrors.WrongSession, (await Assert.ThrowsAsync<PeerException>(() => ExchangeAsync(other, "another"))).Id);
         await (await ExchangeAsync(first, session)).EndAsync(Status.Ok);
         Assert.NotNull(await host.EndedAsync("telco"));
         using ClientConnection second = await OpenAsync();
@@ -200,6 +210,34 @@ public sealed class GrpcPairHostTests
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => GrpcRejoiningClient.RunAsync(host.Host.Address, GrpcPairs.Request("railway"), (_, _) => Task.CompletedTask,
             waiting: (_, _) => waits++).WaitAsync(ChannelConformance.Patience));
         Assert.Equal((ProtocolErrors.UnknownParty, 0), (error.Id, waits));
+    }
+
+    /// <summary>Waiting does not mend what a session found wrong.</summary>
+    [Fact]
+    public async Task Rejoin_SessionFindsABrokenProtocol_Ends()
+    {
+        await using Doubler host = await Doubler.StartAsync(null, "telco");
+        PeerException error = await Assert.ThrowsAsync<PeerException>(() => GrpcRejoiningClient.RunAsync(host.Host.Address, GrpcPairs.Request("telco"),
+            (_, _) => throw new PeerException(ProtocolErrors.Malformed, "test", "it is no message.", "Look."), new GrpcRejoinOptions { FirstPause = Soon, LongestPause = Soon }).WaitAsync(ChannelConformance.Patience));
+        Assert.Equal(ProtocolErrors.Malformed, error.Id);
+    }
+
+    [Fact]
+    public async Task Rejoin_SessionsThatLasted_GoOnWithoutAPause()
+    {
+        await using Doubler host = await Doubler.StartAsync(null, "telco");
+        var waits = new ConcurrentQueue<(string? Loss, TimeSpan Pause)>();
+        using var stop = new CancellationTokenSource();
+        Task client = GrpcRejoiningClient.RunAsync(host.Host.Address, GrpcPairs.Request("telco"), (_, _) => throw new PeerException(ProtocolErrors.PeerGone, "test", "it is gone.", "Look."),
+            new GrpcRejoinOptions { FirstPause = Soon, LongestPause = 8 * Soon, SettledAfter = TimeSpan.Zero }, (loss, pause) =>
+            {
+                waits.Enqueue((loss?.Id, pause));
+                if (waits.Count(wait => wait.Pause == TimeSpan.Zero) == 3)
+                    stop.Cancel();
+            }, stop.Token);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => client.WaitAsync(ChannelConformance.Patience));
+        // With a pause only where the host had not noticed yet that the one before was over.
+        Assert.All(waits, wait => Assert.Equal(wait.Pause == TimeSpan.Zero ? ProtocolErrors.PeerGone : ProtocolErrors.AlreadyJoined, wait.Loss));
     }
 
     [Fact]

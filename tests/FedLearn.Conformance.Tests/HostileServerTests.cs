@@ -5,8 +5,10 @@ using FedLearn.Privacy;
 using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
+using FedLearn.Transport.Grpc.Rpc;
 using Google.Protobuf;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http;
 using Wire = FedLearn.Transport.Grpc.Wire;
 
@@ -22,11 +24,16 @@ public sealed class HostileServerTests
         { "refused without id", GrpcErrors.CallFailed },
         { "status that is no number", GrpcErrors.CallFailed },
         { "refused with id", ProtocolErrors.DifferentJob },
+        { "refused with an id that is none", GrpcErrors.CallFailed },
+        { "gave up", ProtocolErrors.PeerAborted },
+        { "500", GrpcErrors.NotGrpc },
         { "garbage", ProtocolErrors.Malformed },
         { "compressed", ProtocolErrors.Malformed },
         { "too large", ProtocolErrors.TooLarge },
         { "two replies", ProtocolErrors.Malformed },
         { "no reply", GrpcErrors.CallFailed },
+        { "no status", GrpcErrors.CallFailed },
+        { "status 7 behind a reply", GrpcErrors.CallFailed },
         { "no parties", ProtocolErrors.Malformed },
         { "session id with a line break", ProtocolErrors.Malformed },
         { "another job", ProtocolErrors.DifferentJob },
@@ -45,6 +52,9 @@ public sealed class HostileServerTests
         Assert.DoesNotContain(error.Message, char.IsControl);
         if (answer == "refused with id")
             Assert.Contains("Straße 100% [2J", error.Message, StringComparison.Ordinal);
+        if (answer == "refused without id")
+            Assert.Contains("not today", error.Cause, StringComparison.Ordinal);
+        Assert.Equal(answer == "gave up" ? "FL3001" : null, error.PeerErrorId);
     }
 
     /// <summary>A host that has not noticed the loss yet takes the party for one that waits; without a loss somebody else is there.</summary>
@@ -221,18 +231,101 @@ public sealed class HostileServerTests
     public async Task Join_ServerNeverAnswers_TimesOut()
     {
         var clock = new ManualClock();
-        var called = new TaskCompletionSource();
+        var called = new TaskCompletionSource<string?>();
         (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
         {
-            called.SetResult();
+            called.SetResult(context.Request.Headers["grpc-timeout"]);
             await RawPeer.UntilAbortedAsync(context);
         });
         await using WebApplication _ = app;
         Task<GrpcSession> joining = GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
             new GrpcClientOptions { JoinTimeout = TimeSpan.FromSeconds(5), Channel = new ChannelOptions { Clock = clock } });
-        await called.Task.WaitAsync(ChannelConformance.Patience);
+        Assert.True(HeaderText.TryParseTimeout((await called.Task.WaitAsync(ChannelConformance.Patience))!, out TimeSpan told));
+        Assert.Equal(TimeSpan.FromSeconds(5), told);
         clock.Advance(TimeSpan.FromSeconds(8));
         Assert.Equal(ProtocolErrors.TimedOut, (await Assert.ThrowsAsync<PeerException>(() => joining)).Id);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Exchange_ServerNeverOpensIt_TimesOutOrIsCancelled(bool cancelled)
+    {
+        var clock = new ManualClock();
+        using var source = new CancellationTokenSource();
+        var called = new TaskCompletionSource();
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
+        {
+            if (context.Request.Path == Methods.Join)
+            {
+                await ReplyAsync(context, RawPeer.Frame(RawPeer.Reply()));
+                return;
+            }
+
+            called.SetResult();
+            await RawPeer.UntilAbortedAsync(context);
+        });
+        await using WebApplication _ = app;
+        Task<GrpcSession> joining = GrpcFederationClient.JoinAsync(address, GrpcPairs.Request("telco"),
+            new GrpcClientOptions { JoinTimeout = TimeSpan.FromSeconds(5), Channel = new ChannelOptions { Clock = clock } }, source.Token);
+        await called.Task.WaitAsync(ChannelConformance.Patience);
+        if (cancelled)
+        {
+            await source.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => joining.WaitAsync(ChannelConformance.Patience));
+            return;
+        }
+
+        clock.Advance(TimeSpan.FromSeconds(5));
+        Assert.Equal(ProtocolErrors.TimedOut, (await Assert.ThrowsAsync<PeerException>(() => joining.WaitAsync(ChannelConformance.Patience))).Id);
+    }
+
+    /// <summary>The time limits of joining end with it, and a party may have any name.</summary>
+    [Fact]
+    public async Task Exchange_LongAfterItWasOpened_GoesOn()
+    {
+        const string name = "Zürich 100%";
+        var clock = new ManualClock();
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(new GrpcHostOptions(), GrpcPairs.Terms(name));
+        Task<GrpcSession> joining = host.JoinAsync(GrpcPairs.OwnRequest);
+        await using GrpcSession passive = await GrpcFederationClient.JoinAsync(host.Address, GrpcPairs.Request(name), new GrpcClientOptions { Channel = new ChannelOptions { Clock = clock } }), active = await joining;
+        clock.Advance(TimeSpan.FromHours(1));
+        await passive.Channels[0].SendAsync(0, Disclosure.Unprotected(new Scores(new double[] { 1.5 }), "test"));
+        Assert.Equal((name, 1.5), (active.Channels[0].RemoteParty, (await active.Channels[0].ReceiveAsync<Scores>(0, 1)).Values.Span[0]));
+    }
+
+    [Fact]
+    public async Task Dispose_Session_EndsItsConnection()
+    {
+        var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        (WebApplication app, Uri address) = await RawPeer.ServeAsync(async context =>
+        {
+            if (context.Request.Path == Methods.Join)
+            {
+                context.Features.Get<IConnectionLifetimeFeature>()!.ConnectionClosed.Register(() => closed.TrySetResult());
+                await ReplyAsync(context, RawPeer.Frame(RawPeer.Reply()));
+                return;
+            }
+
+            context.Response.ContentType = "application/grpc";
+            await context.Response.BodyWriter.FlushAsync();
+            await context.Request.Body.CopyToAsync(Stream.Null);
+            context.Response.AppendTrailer("grpc-status", "0");
+        });
+        await using WebApplication _ = app;
+        await (await JoinAsync(address)).DisposeAsync();
+        await closed.Task.WaitAsync(ChannelConformance.Patience);
+    }
+
+    [Fact]
+    public async Task Dispose_ConnectionThatNobodyUsed_EndsIt()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        ClientConnection connection = await ClientConnection.OpenAsync(new Uri($"http://{listener.LocalEndpoint}"), new GrpcClientOptions(), default);
+        using TcpClient client = await listener.AcceptTcpClientAsync();
+        connection.Dispose();
+        Assert.Equal(0, await client.GetStream().ReadAsync(new byte[1]).AsTask().WaitAsync(ChannelConformance.Patience));
     }
 
     [Fact]
@@ -270,8 +363,17 @@ public sealed class HostileServerTests
                 context.Response.ContentType = "text/html";
                 await context.Response.WriteAsync("<p>hello</p>");
                 break;
+            case "500":
+                (context.Response.ContentType, context.Response.StatusCode) = ("application/grpc", 500);
+                break;
             case "refused without id":
-                (context.Response.ContentType, context.Response.Headers["grpc-status"]) = ("application/grpc", "7");
+                (context.Response.ContentType, context.Response.Headers["grpc-status"], context.Response.Headers["grpc-message"]) = ("application/grpc", "7", "not today");
+                break;
+            case "refused with an id that is none":
+                (context.Response.ContentType, context.Response.Headers["grpc-status"], context.Response.Headers["fedlearn-error-id"]) = ("application/grpc", "7", "FL4010 and more");
+                break;
+            case "gave up":
+                (context.Response.ContentType, context.Response.Headers["grpc-status"], context.Response.Headers["fedlearn-error-id"]) = ("application/grpc", "10", "FL3001");
                 break;
             case "status that is no number":
                 (context.Response.ContentType, context.Response.Headers["grpc-status"]) = ("application/grpc", "soon");
@@ -305,15 +407,16 @@ public sealed class HostileServerTests
                     "two replies" => [.. good, .. good],
                     "no reply" => [],
                     _ => RawPeer.Frame(spoilt),
-                });
+                }, answer switch { "no status" => null, "status 7 behind a reply" => "7", _ => "0" });
                 break;
         }
     }
 
-    private static async Task ReplyAsync(HttpContext context, byte[] body)
+    private static async Task ReplyAsync(HttpContext context, byte[] body, string? status = "0")
     {
         context.Response.ContentType = "application/grpc";
         await context.Response.BodyWriter.WriteAsync(body);
-        context.Response.AppendTrailer("grpc-status", "0");
+        if (status is not null)
+            context.Response.AppendTrailer("grpc-status", status);
     }
 }

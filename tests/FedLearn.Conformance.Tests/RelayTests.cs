@@ -273,6 +273,7 @@ public sealed class RelayTests
         PeerException error = await Assert.ThrowsAsync<PeerException>(() => RelayDialer.ReachAsync(telco, new GrpcClientOptions(), Stop));
         Assert.Equal(RelayErrors.TooManyConnections, error.Id);
         Assert.Contains("quotas.connectionsPerParty", error.Message, StringComparison.Ordinal);
+        Assert.Null(error.Peer); // a coordinator is no party
         // Another party has limits of its own.
         (RelayStream thirdHost, RelayStream third) = await Relays.StreamsAsync(relay.Address, terms, "clinic");
         var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

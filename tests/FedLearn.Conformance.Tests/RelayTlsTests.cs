@@ -77,6 +77,16 @@ public sealed class RelayTlsTests
         Assert.Equal(GrpcErrors.PeerUnknown, (await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(Secret(relay.Address), GrpcPairs.Request("telco"), misled, Stop))).Id);
     }
 
+    /// <summary>The coordinator says who is behind it, and a party that pins several holds the other end to the one that its job names.</summary>
+    [Fact]
+    public async Task Host_HasTheCertificateOfAnotherPinnedParty_IsRefused()
+    {
+        await using GrpcRelayServer relay = await Relays.StartAsync(Terms);
+        await using GrpcFederationHost host = await GrpcFederationHost.StartAsync(Host(Relays.Through(relay.Address, Terms, "bank"), true) with { Security = TlsPeers.Security("clinic", "telco") }, Terms, Stop);
+        GrpcClientOptions client = Client(Relays.Through(relay.Address, Terms, "telco"), true) with { Security = TlsPeers.Security("telco", "bank", "clinic") };
+        Assert.Equal(GrpcErrors.PeerWrongName, (await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(Secret(relay.Address), GrpcPairs.Request("telco"), client, Stop).WaitAsync(ChannelConformance.Patience, Stop))).Id);
+    }
+
     [Fact]
     public async Task Coordinator_WithCertificates_HoldsEachPartyToItsName()
     {

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Testing;
 using FedLearn.Tests.Shared;
@@ -45,6 +46,8 @@ public sealed class FileRunStoreTests : IDisposable
         DurableFile.Watcher.Value = (step, path) => steps.Add((step, path));
         run.WriteStart([5]);
         run.Write(0, [1, 2]);
+        foreach (string file in OperatingSystem.IsWindows() ? [] : (string[])[StartPath, PathOf(0)])
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, OperatingSystem.IsWindows() ? default : File.GetUnixFileMode(file));
         Assert.Equal([(DurableStep.Synced, StartPath + ".new"), (DurableStep.Renamed, StartPath), (DurableStep.Synced, PathOf(0) + ".new"), (DurableStep.Renamed, PathOf(0))],
             steps.Where(step => step.Item1 != DurableStep.FolderSynced));
     }
@@ -55,7 +58,71 @@ public sealed class FileRunStoreTests : IDisposable
         using IRunState run = Open().Begin(Run);
         run.WriteStart([5]);
         run.Write(0, [1, 2]);
+        CutOffRun found = Found!;
         run.Remove();
+        Assert.Empty(_folder.Files);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => Open().Continue(found));
+        Assert.Empty(_folder.Files);
+    }
+
+    // A crash in between must not leave an older state as the newest: others have left it behind.
+    [Fact]
+    public async Task Remove_States_GoFromTheNewestOn()
+    {
+        using IRunState run = Open().Begin(Run);
+        run.Write(9, [1]);
+        run.Write(10, [1]);
+        var gone = new List<string>();
+        var locked = new TaskCompletionSource();
+        using var watcher = new FileSystemWatcher(Path.GetDirectoryName(PathOf(9))!) { EnableRaisingEvents = true };
+        watcher.Deleted += (_, file) =>
+        {
+            gone.Add(file.FullPath);
+            if (file.FullPath.EndsWith(".state.lock", StringComparison.Ordinal))
+                locked.SetResult();
+        };
+        run.Remove();
+        await locked.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        Assert.Equal([PathOf(10), PathOf(9)], gone.Take(2));
+    }
+
+    // The id becomes a file name.
+    [Theory]
+    [InlineData("..", 30)]
+    [InlineData("G", 31)]
+    [InlineData("A", 31)]
+    [InlineData("", 31)]
+    public void Begin_IdThatIsNone_IsRefused(string start, int zeros)
+    {
+        RunIdentity run = Run with { RunId = start + new string('0', zeros) };
+        Assert.Throws<ArgumentException>(() => Open().Begin(run));
+        Assert.Throws<ArgumentException>(() => Open().Continue(new CutOffRun(run, [0])));
+        Assert.Empty(_folder.Files);
+    }
+
+    // One that a process has open is of a charge that is still to be settled; any other was left by a process that was killed before its charge or right after the settlement, and nobody asks for it again.
+    [Fact]
+    public void Remove_OutboxesOfTheLedger_GoUnlessAProcessHasThem()
+    {
+        string open = $"bank.ledger.db.{Run.RunId}.outbox", left = $"bank.ledger.db.{Run.RunId}.local.outbox", other = $"bank.ledger.db.{RunStoreConformance.Identity(3).RunId}.outbox";
+        using IRunState run = Open().Begin(Run);
+        run.Write(0, [1]);
+        foreach (string file in (string[])[open, left, other])
+            File.WriteAllBytes(_folder[file], [1]);
+        using (new FileStream(_folder[open], FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+            run.Remove();
+        Assert.Equal([other, open], _folder.Files);
+    }
+
+    // What a process leaves that was killed before it had written its charge: the state before round 0, and the outbox that was made first.
+    [Fact]
+    public void Forget_RunKilledBeforeItsCharge_LeavesNoFile()
+    {
+        using (IRunState run = Open().Begin(Run))
+            run.Write(0, [1]);
+        using (Outbox made = Outbox.Open(_folder[$"bank.ledger.db.{Run.RunId}.outbox"], Convert.FromHexString(Run.RunId), 8))
+            made.Create();
+        Assert.Null(CutOffRuns.Forget(Open(), Found!, new SqliteLedger(_folder["bank.ledger.db"]), (_, _) => 1));
         Assert.Empty(_folder.Files);
     }
 
@@ -94,7 +161,7 @@ public sealed class FileRunStoreTests : IDisposable
 
         byte[] whole = File.ReadAllBytes(PathOf(2));
         for (int at = 0; at < whole.Length; at++)
-            foreach (byte change in (byte[])[0x20, 0x80]) // the highest bit of a length is its sign
+            foreach (byte change in (byte[])[0x10, 0x20, 0x80]) // a is no digit any more; the highest bit of a length is its sign
             {
                 whole[at] ^= change;
                 File.WriteAllBytes(PathOf(2), whole);
@@ -107,20 +174,40 @@ public sealed class FileRunStoreTests : IDisposable
         // A whole file under another name is another round's or another run's.
         File.Move(PathOf(2), PathOf(3));
         Assert.Equal([1], Found!.Rounds);
+        using IRunState again = Open().Continue(Found!);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => again.Read(3));
+        Assert.Throws<ArgumentOutOfRangeException>(() => again.Write(-1, [1]));
+        using (IRunState other = Open().Begin(RunStoreConformance.Identity(3, "telco")))
+            other.Write(1, [9]);
+        byte[] own = File.ReadAllBytes(PathOf(1));
+        File.Copy(_folder[$"bank.ledger.db.{RunStoreConformance.Identity(3).RunId}.round-1.state"], PathOf(1), overwrite: true);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => again.Read(1));
+        File.WriteAllBytes(PathOf(1), own);
+        // Longer than an array. Windows would make room for it on the disk.
+        if (OperatingSystem.IsWindows())
+            return;
+        using (FileStream file = File.OpenWrite(PathOf(1)))
+            file.SetLength(3L << 30);
+        ErrorAssert.Throws<ConfigurationException>(RunStateErrors.Unusable, () => again.Read(1));
     }
 
     [Fact]
     public void Find_StatesOfOtherJobs_AreNotRead()
     {
-        using IRunState run = Open().Begin(Run);
-        run.Write(1, [1]);
-        using IRunState other = Open().Begin(RunStoreConformance.Identity(3, "telco"));
+        FileRunStore store = Open();
+        using IRunState other = store.Begin(RunStoreConformance.Identity(3, "telco"));
         other.Write(1, [1]);
-        // Longer than an array: whoever reads it fails. Windows would make room for it on the disk.
-        if (!OperatingSystem.IsWindows())
-            using (FileStream file = File.OpenWrite(_folder[$"bank.ledger.db.{other.Run.RunId}.round-1.state"]))
-                file.SetLength(3L << 30);
-        Assert.Equal([1], Found!.Rounds);
+        Assert.Null(store.Find("bank", Run.TermsDigest));
+        // The content of a file is read in pieces of 128 KiB.
+        Assert.InRange(Taken(() => Assert.Null(store.Find("bank", Run.TermsDigest))), 0, 1 << 16);
+        Assert.InRange(Taken(() => Assert.NotNull(store.Find("telco", Run.TermsDigest))), 1 << 17, int.MaxValue);
+    }
+
+    private static long Taken(Action action)
+    {
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        action();
+        return GC.GetAllocatedBytesForCurrentThread() - before;
     }
 
     [Fact]
@@ -130,13 +217,6 @@ public sealed class FileRunStoreTests : IDisposable
         byte[] state = new byte[Size];
         new Random(1).NextBytes(state);
         FileRunStore store = Open();
-        long Taken(Action action)
-        {
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            action();
-            return GC.GetAllocatedBytesForCurrentThread() - before;
-        }
-
         using IRunState run = store.Begin(Run);
         Assert.InRange(Taken(() => run.WriteStart(state)), 0, Size / 4);
         Assert.InRange(Taken(() => run.Write(1, state)), 0, Size / 4);
@@ -282,10 +362,11 @@ public sealed class FileRunStoreTests : IDisposable
     [Fact]
     public void Begin_WhileAnotherRunIsOpen_LeavesThatOneAlone()
     {
-        using IRunState run = Open().Begin(Run);
+        using IRunState run = Open().Begin(Run), early = Open().Begin(RunStoreConformance.Identity(3, "telco"));
         run.Write(0, [1]);
+        early.WriteStart([1, 2]); // and has no state yet
         using IRunState other = Open().Begin(RunStoreConformance.Identity(10));
-        Assert.Equal(1, run.Read(0).Length);
+        Assert.Equal((1, 2), (run.Read(0).Length, early.ReadStart().Length));
     }
 
     [Fact]
@@ -301,8 +382,13 @@ public sealed class FileRunStoreTests : IDisposable
         }
 
         File.WriteAllBytes(PathOf(8) + ".new", [1, 2, 3]);
+        Assert.Empty(Open().PassedOver(Run.Party, Run.TermsDigest)); // a draft is no state
+        // Of another ledger, and of nobody.
+        string[] others = ["bank.ledger.db.abc.state.lock", $"bank.ledger.db.{new string('g', 32)}.round-8.state.new", $"shop.ledger.db.{Run.RunId}.round-8.state.new"];
+        foreach (string other in others)
+            File.WriteAllBytes(_folder[other], [1]);
         using IRunState next = Open().Begin(RunStoreConformance.Identity(2));
-        Assert.Equal([$"bank.ledger.db.{RunStoreConformance.Identity(2).RunId}.state.lock"], _folder.Files);
+        Assert.Equal(((string[])[$"bank.ledger.db.{RunStoreConformance.Identity(2).RunId}.state.lock", .. others]).Order(StringComparer.Ordinal), _folder.Files);
     }
 
     [Fact]

@@ -147,6 +147,20 @@ public sealed class OutboxTests : IDisposable
         Assert.Equal(Message(room - 1, Size), outbox.Find(room - 1));
     }
 
+    // A process may die before its first message.
+    [Fact]
+    public void Prepare_ThenReopened_HasNoMessage()
+    {
+        Outbox outbox = New(8, out string path);
+        outbox.Prepare(9000, 10);
+        outbox.Dispose();
+        using var again = Outbox.Open(path, RunId, 8);
+        Assert.Equal((0, null), (again.Kept, again.Find(0)));
+        again.Keep(0, Message(0, 9000));
+        again.Prepare(9000, 10); // too late: without effect
+        Assert.Equal(Message(0, 9000), again.Find(0));
+    }
+
     [Fact]
     public void Prepare_NoRoom_GivesBackWhatItTook()
     {
@@ -240,6 +254,30 @@ public sealed class OutboxTests : IDisposable
         using var again = Outbox.Open(path, RunId, 8);
         Assert.Equal(Message(2, 100), again.Find(2));
         ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.Find(1));
+    }
+
+    [Fact]
+    public void Open_AnyByteOfARecordsDescriptionChanged_LosesThatMessageAlone()
+    {
+        Outbox outbox = New(8, out string path);
+        for (int i = 0; i < 3; i++)
+            outbox.Keep(i, Message(i, 100));
+        outbox.Dispose();
+        byte[] whole = File.ReadAllBytes(path);
+        for (int at = 2 * Page; at < 2 * Page + 48; at++)
+            foreach (byte change in (byte[])[0x01, 0x80]) // the highest bit of a number is its sign
+            {
+                whole[at] ^= change;
+                File.WriteAllBytes(path, whole);
+                using (var again = Outbox.Open(path, RunId, 8))
+                {
+                    Assert.Equal(3, again.Kept);
+                    Assert.Equal(Message(2, 100), again.Find(2));
+                    ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.MessageLost, () => again.Find(1));
+                }
+
+                whole[at] ^= change;
+            }
     }
 
     // A process that dies between writing a record and its sync leaves a record that is whole to whoever reads it, without the note that it left. The next process sends it, and after a loss of power it must not be noised again.

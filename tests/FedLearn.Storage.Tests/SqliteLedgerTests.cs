@@ -135,6 +135,61 @@ public sealed class SqliteLedgerTests : IDisposable
         Assert.Single(_folder.Files);
     }
 
+    // As a charge would: one that can be read alone fails here, before a peer is met.
+    [Fact]
+    public void Check_LedgerThatOthersWrite_WaitsForThem()
+    {
+        SqliteLedger ledger = New();
+        Spend(ledger, Charges.Gaussian());
+        var hasty = new SqliteLedger(ledger.Path, new SqliteLedgerOptions { LockTimeout = TimeSpan.FromMilliseconds(1) });
+        using (SqliteConnection other = Connect(ledger.Path))
+        {
+            using SqliteCommand begin = other.CreateCommand();
+            begin.CommandText = "BEGIN IMMEDIATE";
+            begin.ExecuteNonQuery();
+            ErrorAssert.Throws<InternalFailureException>(SqliteLedgerErrors.Busy, () => hasty.Check(Charges.Gaussian()));
+        }
+
+        hasty.Check(Charges.Gaussian());
+    }
+
+    [Fact]
+    public void Reserve_OtherFileInTheMeantime_IsNoLedger()
+    {
+        SqliteLedger ledger = New();
+        Sql(ledger.Path, "CREATE TABLE t (a)");
+        ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => ledger.Reserve(Charges.Gaussian()));
+        Assert.Single(_folder.Files);
+    }
+
+    // A run's state goes before its charge is settled, so that nobody asks again for a run whose process was killed right after the settlement.
+    [Fact]
+    public void Reserve_AfterACrashRightAfterASettlement_RemovesWhatItLeft()
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge ended = Charges.Gaussian(), open = Charges.Gaussian(), next = Charges.Gaussian();
+        Spend(ledger, open, share: null);
+        string[] left = [Outbox(ledger, ended), $"{ledger.Path}.{ended.RunId}.local.outbox"];
+        using (IPrivacyReservation reservation = ledger.Reserve(ended))
+        {
+            reservation.Keep(0, [1]);
+            reservation.KeepLocal(0, [2]);
+        }
+
+        foreach (string file in left)
+            File.Copy(file, file + ".copy");
+        using (IPrivacyReservation reservation = ledger.Reserve(ended))
+            reservation.Settle(1);
+        foreach (string file in left)
+            File.Move(file + ".copy", file);
+        // Whoever still has one removes it by itself.
+        using (new FileStream(left[0], FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+            Spend(ledger, Charges.Gaussian());
+        Assert.Equal([true, false, true], [File.Exists(left[0]), File.Exists(left[1]), File.Exists(Outbox(ledger, open))]);
+        Spend(ledger, next, share: null);
+        Assert.Equal([false, true, true], [File.Exists(left[0]), File.Exists(Outbox(ledger, open)), File.Exists(Outbox(ledger, next))]);
+    }
+
     [Fact]
     public void Files_OnUnix_AreTheOwnersAlone()
     {
@@ -539,13 +594,14 @@ public sealed class SqliteLedgerTests : IDisposable
     {
         string text = _folder["text"], other = _folder["other.db"], folder = Path.Combine(_folder["absent"], "l.db");
         File.WriteAllText(text, new string('x', 5000));
-        Sql(other, "CREATE TABLE t (a)");
+        Sql(other, string.Create(System.Globalization.CultureInfo.InvariantCulture, $"PRAGMA application_id = 7; PRAGMA user_version = {LedgerChain.Version}; CREATE TABLE t (a)"));
         byte[] before = File.ReadAllBytes(other);
         foreach (Action<string> open in (Action<string>[])[path => _ = new SqliteLedger(path), path => SqliteLedger.Audit(path)])
         {
             ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => open(text));
             ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.NotALedger, () => open(other));
             ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => open(folder));
+            ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => open(Path.GetDirectoryName(text)!));
         }
 
         ErrorAssert.Throws<ConfigurationException>(SqliteLedgerErrors.CannotOpen, () => SqliteLedger.Audit(_folder["absent.db"]));

@@ -27,6 +27,7 @@ public class ResumeOfferTests
         SessionAgreement agreement = await JoinAsync(new("a1", [100, 200]), new("a1", [200, 300]), new("a1", [100, 200]));
         Assert.Equal(new ResumePoint("a1", 200), agreement.Resume);
         Assert.NotEqual("a1", agreement.SessionId);
+        Assert.Equal(200, (await JoinAsync(new("a1", [100, 200]), new("a1", [100, 200]), new("a1", [100, 200]))).Resume!.Round);
     }
 
     [Fact]

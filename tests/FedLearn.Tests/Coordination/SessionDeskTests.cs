@@ -43,12 +43,14 @@ public class SessionDeskTests
             SessionDesk.Verify(Request(i), agreements[0]);
     }
 
-    [Fact]
-    public async Task Join_OtherVersion_IsRefused()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    public async Task Join_OtherVersion_IsRefused(int version)
     {
-        PeerException error = await RefusedAsync(Desk(), Request(1) with { ProtocolVersion = 2 }, ProtocolErrors.DifferentVersion);
+        PeerException error = await RefusedAsync(Desk(), Request(1) with { ProtocolVersion = version }, ProtocolErrors.DifferentVersion);
         Assert.Contains("'telco'", error.Place, StringComparison.Ordinal);
-        Assert.Contains("version 2", error.Cause, StringComparison.Ordinal);
+        Assert.Contains($"version {version}", error.Cause, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -66,6 +68,7 @@ public class SessionDeskTests
         PeerException error = await RefusedAsync(Desk(), Request(1) with { TermsDigest = Hash("other"), Sections = sections }, ProtocolErrors.DifferentJob);
         Assert.Contains("training, privacy.", error.Cause, StringComparison.Ordinal);
         Assert.DoesNotContain("model", error.Cause, StringComparison.Ordinal);
+        Assert.DoesNotContain("hashed ids", error.Remedy, StringComparison.Ordinal); // advice for those whose alignment differs
     }
 
     [Fact]
@@ -110,6 +113,18 @@ public class SessionDeskTests
         Assert.Equal(4, error.ExitCode);
         Assert.Contains("waited 60 s for 'bank', 'shop' to join", error.Cause, StringComparison.Ordinal);
         Assert.DoesNotContain("telco", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Join_OneOfThePartiesMissing_NamesThatOneAlone()
+    {
+        SessionDesk desk = Desk();
+        Task<SessionAgreement> early = desk.JoinAsync(Request(1));
+        _clock.Advance(TimeSpan.FromSeconds(1));
+        Task<SessionAgreement> late = desk.JoinAsync(Request(0));
+        _clock.Advance(Minute - TimeSpan.FromSeconds(1));
+        Assert.Contains("waited 60 s for 'shop' to join", (await Assert.ThrowsAsync<PeerException>(() => early)).Cause, StringComparison.Ordinal);
+        Assert.False(late.IsCompleted);
     }
 
     [Fact]
@@ -194,6 +209,7 @@ public class SessionDeskTests
         [
             Agree(Hash("other"), parties),
             Agree(Terms.TermsDigest, otherSchema),
+            Agree(Terms.TermsDigest, [parties[0], parties[1] with { Name = "another" }, parties[2]]),
             Agree(Terms.TermsDigest, [parties[0], parties[2]]),
             Agree(Terms.TermsDigest, parties) with { JobDigest = Hash("made up") },
         ];

@@ -65,6 +65,7 @@ public sealed class SvmTableTests : IDisposable
         Refuses(DataErrors.NotOneHot, "line 1", "1 2:987\n", schema: Schema);
         Refuses(DataErrors.SparseIndex, "line 1", "1 4:987\n", schema: Schema);
         Refuses(DataErrors.NotFinite, "line 1", "1 2:nan\n", schema: Schema);
+        Refuses(DataErrors.NotANumber, "line 1", "1 1:x987\n", schema: Schema);
     }
 
     [Theory]
@@ -73,7 +74,7 @@ public sealed class SvmTableTests : IDisposable
     [InlineData("? 1:5\nsecret 2:6")]
     public void Load_LabelNotNeeded_MayBeAbsentOrAnything(string text)
     {
-        Table table = Load(text, needLabel: false);
+        Table table = Load(text, s => s with { Weight = "weights that nobody reads.npy" }, needLabel: false);
         Assert.Null(table.Labels);
         Assert.Equal([[5, 0], [0, 6]], Cells(table));
     }
@@ -99,6 +100,7 @@ public sealed class SvmTableTests : IDisposable
     [InlineData("1 1:inf", DataErrors.NotFinite)]
     [InlineData("1 1:NaN", DataErrors.NotFinite)]
     [InlineData("1 1:1e999", DataErrors.NotFinite)]
+    [InlineData("\uFEFF1 1:987", DataErrors.NotANumber)]                                // a byte order mark begins a file, and nothing else
     public void Load_IllegalRow_NamesItsLine(string row, string id) => Refuses(id, "t.svm, line 3", $"1 1:1 3:1\n\n{row}\n");
 
     [Fact]
@@ -111,9 +113,11 @@ public sealed class SvmTableTests : IDisposable
         Refuses(DataErrors.LabelOutOfRange, "line 2", "1 1:1\n987 1:1\n", s => s with { LabelRange = (0, 1) });
         Refuses(DataErrors.WrongShape, "ids.txt", "1 1:1\n", s => s with { Ids = _folder.Write("ids.txt", "a\nb\n") });
         Refuses(DataErrors.DuplicateId, "ids.txt, line 2", "1 1:1\n1 1:1\n", s => s with { Ids = _folder.Write("ids.txt", "987\n987\n") });
+        // A schema has constants for cells, and none for labels.
+        Assert.DoesNotContain("schema", Assert.Throws<BadInputException>(() => Load("nan 1:1\n")).Remedy, StringComparison.Ordinal);
         Refuses(DataErrors.FileUnreadable, "no.svm", "", s => s with { Path = _folder["no.svm"] });
         foreach (Func<TableSource, TableSource> with in (Func<TableSource, TableSource>[])
-            [s => s with { Label = "y" }, s => s with { Id = "id" }, s => s with { Labels = "y.npy" }, s => s with { FirstIndex = 2 }, s => s with { Columns = 0 }, s => s with { Columns = 10_000_001 }])
+            [s => s with { Label = "y" }, s => s with { Id = "id" }, s => s with { IdColumns = ["id"] }, s => s with { Labels = "y.npy" }, s => s with { FirstIndex = 2 }, s => s with { Columns = 0 }, s => s with { Columns = 10_000_001 }])
         {
             ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.svm", null, () => Load("1 1:1\n", with));
         }
@@ -124,6 +128,39 @@ public sealed class SvmTableTests : IDisposable
             () => Load("1 1:1\n", s => s with { Columns = 2 }, schema: """{ "fields": [ { "name": "a", "type": "numeric" } ] }"""));
         ErrorAssert.Throws<ConfigurationException>(DataErrors.UnsuitableSource, "t.svm", null,
             () => Load("1 1:1\n", schema: """{ "fields": [ { "name": "a", "type": "category", "values": ["x"] } ] }"""));
+    }
+
+    // Without a word on the number of columns so many would have to be worth their names.
+    [Fact]
+    public void Load_ColumnsSaid_MayBeManyMoreThanCells()
+    {
+        Assert.Equal(70_000, Load("1 65537:1\n", s => s with { Columns = 70_000 }).Sparse!.Columns);
+        Assert.Equal(65_536, Load("1 65536:1\n").Sparse!.Columns);
+    }
+
+    [Fact]
+    public void Load_Compressed_IsRefused()
+    {
+        string path = _folder["t.svm"];
+        File.WriteAllBytes(path, [0x1F, 0x8B, 8, 0]);
+        ErrorAssert.Throws<BadInputException>(DataErrors.MalformedCsv, "t.svm", null, () => Table.Load(new TableSource { Path = path }, needLabel: true));
+    }
+
+    [Fact]
+    public void Load_Cancelled_Stops()
+    {
+        var source = new TableSource { Path = _folder.Write("t.svm", "1 1:1\n") };
+        Assert.Throws<OperationCanceledException>(() => Table.Load(source, needLabel: true, cancellationToken: new CancellationToken(canceled: true)));
+    }
+
+    // What a plan asks of a table before there is a schema.
+    [Fact]
+    public void Size_OfRows_CountsThemAndTheColumnsUpToTheLastIndex()
+    {
+        TableSource source = new() { Path = _folder.Write("t.svm", "1:5 3:1\n# none\nunread 2:1\n") };
+        Assert.Equal((2, 3), SvmTable.Size(source));
+        Assert.Equal((2, 4), SvmTable.Size(source with { FirstIndex = 0 }));
+        Assert.Equal((2, 9), SvmTable.Size(source with { Columns = 9 }));
     }
 
     [Fact]

@@ -84,6 +84,7 @@ public sealed class TableSchemaTests
     [InlineData("""{ "name": "a", "type": "numeric", "min": 0, "max": 1e999 }""")]
     [InlineData("""{ "name": "a", "type": "numeric", "min": "0", "max": "1" }""")]
     [InlineData("""{ "name": "a", "type": "numeric", "columns": ["x"] }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "values": [] }""")]
     [InlineData("""{ "name": "a", "type": "one-hot" }""")]
     [InlineData("""{ "name": "a", "type": "one-hot", "columns": [] }""")]
     [InlineData("""{ "name": "a", "type": "one-hot", "columns": [""] }""")]
@@ -91,6 +92,7 @@ public sealed class TableSchemaTests
     [InlineData("""{ "name": "a", "type": "one-hot", "columns": ["x"], "min": 0 }""")]
     [InlineData("""{ "name": "a", "type": "category" }""")]
     [InlineData("""{ "name": "a", "type": "numeric", "min": 0, "max": 1, "missing": 1.5 }""")]
+    [InlineData("""{ "name": "a", "type": "numeric", "min": 0, "max": 1, "missing": -0.5 }""")]
     [InlineData("""{ "name": "a", "type": "numeric", "missing": "0" }""")]
     [InlineData("""{ "name": "a", "type": "numeric", "missing": 1e999 }""")]
     [InlineData("""{ "name": "a", "type": "category", "values": ["x"], "missing": "y" }""")]
@@ -106,12 +108,34 @@ public sealed class TableSchemaTests
     public void Parse_IllegalField_Refused(string field) =>
         ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaInvalid, "here", null, () => TableSchema.Parse(WithField(field), "here"));
 
+    // What a file cannot say, code can.
+    public static TheoryData<Field> IllegalFields =>
+    [
+        Field.Numeric(" "),
+        Field.Numeric("a", double.NegativeInfinity, 0),
+        Field.Numeric("a", 0, double.PositiveInfinity),
+        new Field("a", FieldKind.OneHot, 0, 1, ["x"], []),
+        new Field("a", FieldKind.OneHot, null, null, ["x"], []) { MissingNumber = 0 },
+        Field.Numeric("a") with { MissingNumber = double.PositiveInfinity },
+        new Field("a", FieldKind.Category, null, null, [], ["x", " "]),
+    ];
+
+    [Theory]
+    [MemberData(nameof(IllegalFields), DisableDiscoveryEnumeration = true)]
+    public void Create_IllegalField_Refused(Field field) =>
+        ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaInvalid, "here", null, () => TableSchema.Create([field], place: "here"));
+
+    // The schema of an active party that brings labels alone.
+    [Fact]
+    public void Parse_LabelWithoutFields_IsLegal() => Assert.Empty(TableSchema.Parse("""{ "id": "id", "label": "y", "fields": [] }""", "here").FeatureNames);
+
     [Theory]
     [InlineData("""{ "fields": [ { "name": "a", "type": "numeric" }, { "name": "a", "type": "numeric" } ] }""")]
     [InlineData("""{ "fields": [ { "name": "a", "type": "numeric" }, { "name": "b", "type": "one-hot", "columns": ["a"] } ] }""")]
     [InlineData("""{ "fields": [ { "name": "b", "type": "one-hot", "columns": ["x", "x"] } ] }""")]
     [InlineData("""{ "fields": [ { "name": "b", "type": "one-hot", "columns": ["x"] }, { "name": "b", "type": "numeric" } ] }""")]
     [InlineData("""{ "fields": [ { "name": "b", "type": "category", "values": ["x", "x"] } ] }""")]
+    [InlineData("""{ "fields": [ { "name": "b", "type": "category", "values": ["x", "x", "y"], "base": "x" } ] }""")]
     [InlineData("""{ "fields": [ { "name": "b", "type": "category", "values": ["x"] }, { "name": "b=x", "type": "numeric" } ] }""")]
     [InlineData("""{ "id": "a", "fields": [ { "name": "a", "type": "numeric" } ] }""")]
     [InlineData("""{ "label": "x", "fields": [ { "name": "a", "type": "one-hot", "columns": ["x"] } ] }""")]

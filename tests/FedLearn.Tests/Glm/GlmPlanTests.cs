@@ -101,7 +101,9 @@ public class GlmPlanTests
         AssertRefused(GlmErrors.RangesNotDeclared, Private with { Preprocessing = null });
         AssertRefused(GlmErrors.RangesNotDeclared, Private with { Preprocessing = new() { Scaling = Scaling.Declared, Rows = RowBound.Normalize } });
         AssertRefused(GlmErrors.OptimizerNotPrivate, Training(Private, t => t with { Optimizer = GlmOptimizer.Lbfgs }));
-        AssertRefused(GlmErrors.FamilyNotPrivate, Private with { Model = Private.Model with { Family = new UserFamily() } });
+        foreach (PrivacyMode mode in (PrivacyMode[])[PrivacyMode.HdpVfl, PrivacyMode.OneRound, PrivacyMode.LabelDp])
+            AssertRefused(GlmErrors.FamilyNotPrivate, Private with { Model = Private.Model with { Family = new UserFamily() }, Privacy = Private.Privacy with { Mode = mode } });
+        AssertRefused(GlmErrors.InferenceNotPrivate, Private with { Inference = true });
         AssertRefused(GlmErrors.BoundsMissing, Training(Private, t => t with { WeightNorm = null }));
         AssertRefused(GlmErrors.BoundsMissing, Training(Private, t => t with { ResidualClip = null }));
         AssertRefused(GlmErrors.BudgetMissing, Private with { Privacy = Private.Privacy with { Budget = null } });
@@ -249,6 +251,19 @@ public class GlmPlanTests
         { "empty party name", Plain with { Parties = [.. Plain.Parties, new() { Party = new("", PartyRole.Passive) }] } },
         { "lbfgs in batches", Training(Plain, t => t with { Optimizer = GlmOptimizer.Lbfgs, BatchesPerEpoch = 2 }) },
         { "lbfgs with batch size", Training(Plain, t => t with { Optimizer = GlmOptimizer.Lbfgs, BatchSize = 1000 }) },
+        { "l1 below 0", Plain with { Model = Plain.Model with { L1 = -1e-9 } } },
+        { "l1 infinite", Plain with { Model = Plain.Model with { L1 = double.PositiveInfinity } } },
+        { "weight bound 0", Training(Plain, t => t with { SampleWeightBound = 0 }) },
+        { "weight bound NaN", Training(Plain, t => t with { SampleWeightBound = double.NaN }) },
+        { "offset bound 0", Training(Plain, t => t with { OffsetBound = 0 }) },
+        { "offset bound infinite", Training(Plain, t => t with { OffsetBound = double.PositiveInfinity }) },
+        { "checkpoint rounds below 0", Training(Plain, t => t with { CheckpointRounds = -1 }) },
+        { "checkpoint rounds beyond the most", Training(Plain, t => t with { CheckpointRounds = GlmTrainingOptions.MostCheckpointRounds + 1 }) },
+        { "offset bound of classes", Training(Plain with { Model = new() { Family = GlmFamilies.Multinomial(2) } }, t => t with { OffsetBound = 1 }) },
+        { "share 0", Private with { Privacy = Private.Privacy with { Share = 0 } } },
+        { "share 1", Private with { Privacy = Private.Privacy with { Share = 1 } } },
+        { "evaluation share 0", Private with { Privacy = Private.Privacy with { EvaluationShare = 0 } } },
+        { "evaluation share 1", Private with { Privacy = Private.Privacy with { EvaluationShare = 1 } } },
         { "constant without intercept", Plain with { Model = Plain.Model with { Intercept = GlmIntercept.None }, Preprocessing = new() { Scaling = Scaling.None, Constant = true } } },
     };
 
@@ -309,12 +324,81 @@ public class GlmPlanTests
     {
         GlmJob job = Private with { Privacy = Private.Privacy with { Unit = PrivacyUnit.Label } };
         Assert.Equal(("", ""), Refusals(job));
+        Assert.Equal((true, false), (GlmPlan.Create(job).Noises(PartyRole.Active), GlmPlan.Create(job).Noises(PartyRole.Passive)));
+        Assert.True(GlmPlan.Create(Private).Noises(PartyRole.Passive));
         AssertRefused(GlmOneRoundErrors.InvalidSetting, job with { Privacy = job.Privacy with { Evaluation = EvaluationDisclosure.Charged } });
     }
 
     [Fact]
     public void Job_DoesNotNameTheParty_IsRefused() =>
         Assert.Equal(GlmErrors.InvalidJob, Refusal(Plain, Data.Inputs()[0] with { Party = "stranger" }));
+
+    /// <summary>The published constants of poisson hold for linear predictors within 2k of 0; nothing else needs the clip, which would change its numbers.</summary>
+    [Theory]
+    [InlineData("poisson", Calibration.Paper, 3)]
+    [InlineData("poisson", Calibration.Tight, double.PositiveInfinity)]
+    [InlineData("binomial", Calibration.Paper, double.PositiveInfinity)]
+    public void ScoreClip_FamilyAndCalibration_IsThatOfThePublishedBound(string family, Calibration calibration, double clip) => Assert.Equal(clip, GlmPlan.Create(Private with
+    {
+        Model = new() { Family = VerticalData.Family(family) },
+        Training = Private.Training with { WeightNorm = 1.5 },
+        Privacy = Private.Privacy with { Calibration = calibration },
+    }).ScoreClip);
+
+    [Theory]
+    [InlineData(PrivacyMode.None, EvaluationDisclosure.None, "mode none", true, true, false, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.He, EvaluationDisclosure.Disclosed, "mode he", true, true, false, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.He, EvaluationDisclosure.None, "mode he", false, false, false, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.LabelDp, EvaluationDisclosure.Disclosed, "label-dp", false, true, false, PrivacyUnit.Label)]
+    [InlineData(PrivacyMode.HdpVfl, EvaluationDisclosure.Disclosed, "unit label", false, true, true, PrivacyUnit.Record)]
+    [InlineData(PrivacyMode.OneRound, EvaluationDisclosure.None, "unit label", false, false, true, PrivacyUnit.Record)]
+    public void Create_Mode_SaysWhatLeavesAndWhatIsProtected(PrivacyMode mode, EvaluationDisclosure evaluation, string reason, bool train, bool test, bool boundsRows, PrivacyUnit unit)
+    {
+        GlmJob job = GlmPlan.IsPrivate(mode) ? Private : Plain;
+        job = job with { Privacy = job.Privacy with { Mode = mode, Evaluation = evaluation } };
+        GlmPlan plan = GlmPlan.Create(job);
+        Assert.Equal((reason, train, test, boundsRows, unit), (plan.DisclosureReason, plan.SendsTrainScores, plan.SendsTestScores, plan.BoundsRows, plan.Unit));
+        Assert.Equal(test, plan.ScoresMayLeave);
+        if (mode != PrivacyMode.He)
+            Assert.True(GlmPlan.Create(job with { Parties = [job.Parties[0]] }).ScoresMayLeave); // with nobody to tell
+    }
+
+    /// <summary>What a party clips of what it receives: wherever one side's noise rests on it, and nowhere else, where it would change numbers.</summary>
+    [Fact]
+    public void Create_BoundsOnWhatIsReceived_AreThoseOfTheMode()
+    {
+        GlmJob job = Training(Private, t => t with { ResidualClip = 2, SampleWeightBound = 3 });
+        Assert.Equal(6, GlmPlan.Create(job).ReceivedBound);
+        Assert.Equal(double.PositiveInfinity, GlmPlan.Create(job with { Privacy = job.Privacy with { Mode = PrivacyMode.LabelDp } }).ReceivedBound);
+        GlmJob classes = Private with { Model = new() { Family = GlmFamilies.Multinomial(3) } };
+        Assert.True(double.IsFinite(GlmPlan.Create(classes).ReceivedScoreBound));
+        Assert.Equal(double.PositiveInfinity, GlmPlan.Create(classes with { Privacy = classes.Privacy with { Mode = PrivacyMode.LabelDp } }).ReceivedScoreBound);
+    }
+
+    /// <summary>Nothing that a passive party's noise rests on follows from what only the active party brings.</summary>
+    [Fact]
+    public void Parameters_OfAPassiveParty_LeaveOutWhatTheActiveOneBrings()
+    {
+        GlmPlan plan = GlmPlan.Create(Training(Private with { Model = new() { Family = GlmFamilies.Gaussian, Intercept = GlmIntercept.Free } }, t => t with { OffsetBound = 2, Reshuffle = true }));
+        HdpVflParameters active = plan.Parameters(Private.Parties[0] with { LabelRange = (-3, 1) }, new BatchLayout(8, 1)), passive = plan.Parameters(Private.Parties[1], new BatchLayout(8, 1));
+        Assert.Equal((2, true, 3.0), (active.OffsetBound, active.FreeIntercept, active.TargetBound));
+        Assert.Equal((0, false, 1.0), (passive.OffsetBound, passive.FreeIntercept, passive.RowNorm));
+        Assert.InRange(passive.TargetBound!.Value, 0, 1e-9);
+        Assert.Equal((BatchSchedule.Reshuffled, BatchSchedule.Reshuffled), (active.Schedule, passive.Schedule));
+        Assert.Equal(3, plan.LabelBound(Private.Parties[0] with { LabelRange = (-1, 3) }));
+        Assert.Null(GlmPlan.Create(Private).LabelBound(Private.Parties[1]));
+    }
+
+    [Fact]
+    public void Layout_MoreBatchesThanRowsOrTooManyRounds_IsRefused()
+    {
+        GlmPlan plan = GlmPlan.Create(Training(Plain, t => t with { BatchesPerEpoch = 5 }));
+        Assert.Equal(5, plan.Layout(5).Count);
+        Assert.Equal(GlmErrors.TooFewTrainingRows, Assert.Throws<BadInputException>(() => plan.Layout(4)).Id);
+        plan = GlmPlan.Create(Training(Plain, t => t with { BatchSize = 1, Epochs = 1_000_000 }));
+        Assert.Equal(1000, plan.Layout(1000).Count);
+        Assert.Equal(GlmErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => plan.Layout(2000)).Id);
+    }
 
     [Fact]
     public void Optimizer_Absent_IsLbfgsOnlyForTheFullBatchInModeNone()
@@ -324,6 +408,7 @@ public class GlmPlanTests
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchesPerEpoch = 2 })).Optimizer);
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Optimizer);
         Assert.Equal(GlmOptimizer.Sgd, GlmPlan.Create(Private).Optimizer);
+        Assert.Equal(GlmOptimizer.Accelerated, GlmPlan.Create(Plain with { Model = Plain.Model with { L1 = .1 } }).Optimizer);
         Assert.Equal((1000, 10), (GlmPlan.Create(Plain).Epochs, GlmPlan.Create(Training(Plain, t => t with { BatchSize = 2 })).Epochs));
     }
 
@@ -366,6 +451,8 @@ public class GlmPlanTests
         Assert.Equal((false, false), Of(With(Plain, GlmIntercept.None)));
         Assert.Equal((false, false), Of(With(Private, GlmIntercept.None)));
         Assert.Equal((true, true), Of(With(Private, GlmIntercept.Free)));
+        // Of which nothing leaves: free beside the constant too.
+        Assert.Equal((true, false), (GlmPlan.Create(Private).LocalIntercept, GlmPlan.Create(With(Private, GlmIntercept.None)).LocalIntercept));
         Assert.Equal((false, false), Of(Private with { Preprocessing = Private.Preprocessing! with { Constant = false } }));
     }
 

@@ -200,6 +200,7 @@ public class OneRoundClassesTests
         GlmJob one = Job(data, three), labels = Job(data, three, PrivacyMode.LabelDp), noisy = Job(data, three, PrivacyMode.HdpVfl);
         noisy = noisy with { Training = noisy.Training with { WeightNorm = 1, ResidualClip = 1, SampleWeightBound = 1 } };
         Refused(GlmErrors.L1NotPrivate, one with { Model = one.Model with { L1 = 0.1 } });
+        Refused(GlmOneRoundErrors.InvalidSetting, one with { Privacy = one.Privacy with { OneRound = new() { LabelRate = 0.5 } } }); // of which class?
         GlmClassWeights declared = new GlmClassWeights.Declared([1, 2, 3]);
         Refused(GlmErrors.ClassWeightsNotPrivate, labels with { Training = labels.Training with { ClassWeights = declared } });
         Refused(GlmErrors.ClassWeightsNotPrivate, noisy with { Training = noisy.Training with { ClassWeights = GlmClassWeights.Balanced } });

@@ -244,6 +244,25 @@ public class OneRoundFitTests
         Assert.Equal(1 / Math.Sqrt(1 + Math.PI / 8), OneRoundRefit.Attenuation(1), 1e-15);
     }
 
+    /// <summary>Too few rows to leave some out: the widest prior, and where nothing is left beyond the noise, its ridge regression.</summary>
+    [Fact]
+    public void Share_FewRows_HasTheWidestPrior()
+    {
+        (_, LinearPart part) = Rows(new Random(10), 5, 2);
+        double[] s = [1, -.5, .25, 2, -1];
+        Assert.Equal(OneRoundRefit.ShareOf(part, s, 50, 4, TestContext.Current.CancellationToken).Mean, OneRoundRefit.Share(part, s, 50, 4, TestContext.Current.CancellationToken).Mean);
+    }
+
+    /// <summary>Rows that are left out do not help to choose the prior by which they are predicted: of noise alone nothing is learned, however many columns could follow it.</summary>
+    [Fact]
+    public void Share_NoiseAndManyColumns_LearnsNothing()
+    {
+        var random = new Random(12);
+        (_, LinearPart part) = Rows(random, 120, 60);
+        double[] s = [.. Enumerable.Range(0, 120).Select(_ => Gauss(random))];
+        Assert.InRange(OneRoundRefit.Share(part, s, 2, 100, TestContext.Current.CancellationToken).Mean.Max(Math.Abs), 0, .01);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(.01)]

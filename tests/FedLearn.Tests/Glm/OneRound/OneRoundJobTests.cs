@@ -419,6 +419,25 @@ public class OneRoundJobTests
         Assert.Equal(alone.GuestOnly!.Test!.Auc!.Value, alone.Test!.Auc!.Value, 1e-3);
     }
 
+    /// <summary>Under the identity link, labels that are larger by their offsets give the same weights, and the same errors of training and test rows.</summary>
+    [Fact]
+    public async Task Train_OwnOffsets_EnterTheFitAndTheFigures()
+    {
+        VerticalData data = VerticalData.Random(9, "gaussian", 200, 3);
+        double[] offsets = [.. Enumerable.Range(0, data.Rows).Select(i => 3.0 * (i % 5))];
+        int row = 0;
+        GlmPartyResult without = await TrainAsync(data), with = await TrainAsync(data.WithLabels(y => y + offsets[row++]).With(offsets: offsets));
+        VerticalData.AssertClose(without.Model.Weights, with.Model.Weights, 1e-6);
+        foreach ((MetricSet one, MetricSet other) in ((MetricSet, MetricSet)[])[(without.Train!, with.Train!), (without.Test!, with.Test!)])
+        {
+            Assert.Equal(one.Rmse!.Value, other.Rmse!.Value, 1e-6);
+            Assert.Equal(one.D2!.Value, other.D2!.Value, 1e-6); // of a null model that has the offsets too
+        }
+
+        static async Task<GlmPartyResult> TrainAsync(VerticalData data) =>
+            Assert.Single(await LocalFederation.TrainAsync(Job(data, "gaussian", seed: null, range: (-100, 100)), data.Inputs(), cancellationToken: TestContext.Current.CancellationToken));
+    }
+
     [Theory]
     [InlineData(RowBound.Clip)]
     [InlineData(RowBound.Normalize)]
@@ -497,13 +516,34 @@ public class OneRoundJobTests
         Refused(PrivacyErrors.InvalidNumber, one with { Privacy = one.Privacy with { OneRound = new() { ScoreClip = 5 } } });
         Refused(GlmOneRoundErrors.InvalidSetting, one with { Privacy = one.Privacy with { OneRound = new() { LabelRate = 1 } } });
         Refused(GlmOneRoundErrors.InvalidSetting, Job(data, "gaussian", range: (0, 1)) with { Privacy = one.Privacy with { OneRound = new() { LabelRate = 2 } } });
-        Refused(GlmErrors.LabelRangeMissing, one with { Model = one.Model with { Family = GlmFamilies.Gaussian } });
+        Refused(GlmOneRoundErrors.InvalidSetting, Job(data, "gaussian", range: (0, 1)) with { Privacy = one.Privacy with { OneRound = new() { LabelRate = -1 } } });
+        GlmJob unranged = one with { Model = one.Model with { Family = GlmFamilies.Gaussian } }; // as a passive party's
+        Refused(GlmOneRoundErrors.InvalidSetting, unranged with { Privacy = one.Privacy with { OneRound = new() { LabelRate = double.NaN } } });
+        Refused(GlmErrors.LabelRangeMissing, unranged);
         Refused(GlmOneRoundErrors.FamilyNotBinary, labels with { Model = labels.Model with { Family = GlmFamilies.Gaussian } });
         Refused(GlmOneRoundErrors.Unbounded, labels with { Model = labels.Model with { L2 = 0 } });
         Refused(GlmOneRoundErrors.InvalidSetting, labels with { Training = new() { Optimizer = GlmOptimizer.Lbfgs } });
         Refused(GlmOneRoundErrors.InvalidSetting, labels with { Privacy = labels.Privacy with { Evaluation = EvaluationDisclosure.Charged } });
         Refused(OneRoundErrors.LabelsSayNothing, labels with { Privacy = labels.Privacy with { Budget = new(1e-14, 0) } });
         _ = new GlmTrainer(labels with { Model = labels.Model with { L2 = 0 }, Training = labels.Training with { WeightNorm = 1 }, Privacy = labels.Privacy with { Budget = new(1, 0) } }, data.Inputs()[0]);
+    }
+
+    [Fact]
+    public void Columns_OfADeclaredRate_AreTakenFromThatInsteadOfTheReleasedLabels()
+    {
+        GlmJob job = Job(VerticalData.Random(4, "binomial", 20, 1, 1));
+        var response = new RandomizedResponse(1);
+        OneRoundColumn Column(GlmJob of) => Assert.Single(OneRoundRules.Columns(GlmPlan.Create(of), response, [1, 1, 1, 0], scores: 1));
+        Assert.Equal(OneRoundColumn.OfClass(response, .2), Column(job with { Privacy = job.Privacy with { OneRound = new() { LabelRate = .2 } } }));
+        Assert.NotEqual(OneRoundColumn.OfClass(response, .2), Column(job));
+    }
+
+    [Fact]
+    public void MostScoreBits_FinerLattice_AreMore()
+    {
+        GlmJob job = Job(VerticalData.Random(4, "binomial", 20, 1, 1));
+        int Bits(int lattice) => OneRoundRules.MostScoreBits(GlmPlan.Create(job with { Training = job.Training with { LatticeBits = lattice } }), job.Parties[1]);
+        Assert.InRange(Bits(8) - Bits(6), 1, 2);
     }
 
     [Theory]

@@ -82,4 +82,12 @@ public class FoldRowsTests
     [InlineData(5, -1)]
     public void Create_FoldOutOfRange_IsRefused(int count, int index) =>
         Assert.Equal(GlmErrors.InvalidTuning, Assert.Throws<ConfigurationException>(() => GlmPlan.Create(Job(0, count, index))).Id);
+
+    [Fact]
+    public void Create_FoldOfAnEncryptedJob_IsRefused()
+    {
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => GlmPlan.Create(Job(0, 5, 0) with { Privacy = new() { Mode = PrivacyMode.He } }));
+        Assert.Equal(GlmJointErrors.NotEncryptable, error.Id);
+        Assert.Contains("cross-validation", error.Cause, StringComparison.Ordinal);
+    }
 }

@@ -111,6 +111,8 @@ internal sealed partial class Outbox : IDisposable
         RandomAccess.Write(Handle, page, 0);
         _length = Page;
         Sync();
+        // The name too: after a loss of power, a file that is missing would mean that nothing was sent.
+        DurableFile.SyncFolder(Path.GetDirectoryName(Path.GetFullPath(_path))!);
         Exists = true;
     });
 

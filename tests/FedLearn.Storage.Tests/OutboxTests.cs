@@ -27,6 +27,17 @@ public sealed class OutboxTests : IDisposable
     private static byte[] Message(int index, int length) => [.. Enumerable.Range(0, length).Select(i => (byte)((7 * index + i) % 256))];
 
     [Fact]
+    public void Create_NewFile_MakesItsContentAndThenItsNameDurable()
+    {
+        string path = _folder["new.outbox"];
+        var steps = new List<(DurableStep, string)>();
+        using var outbox = Outbox.Open(path, RunId, 4);
+        DurableFile.Watcher.Value = (step, place) => steps.Add((step, place));
+        outbox.Create();
+        Assert.Equal(OperatingSystem.IsWindows() ? [(DurableStep.Synced, path)] : [(DurableStep.Synced, path), (DurableStep.FolderSynced, Path.GetDirectoryName(path)!)], steps);
+    }
+
+    [Fact]
     public void Find_AnySizes_HoldsAtLeastTheLastMessagesAndRefusesOlderOnes() => Prop.ForAll(
         Gen.Choose(1, 9).ToArbitrary(), Gen.Choose(0, 20_000).ArrayOf(40).ToArbitrary(), Gen.Choose(0, 40).ToArbitrary(), (limit, sizes, reopenAt) =>
         {

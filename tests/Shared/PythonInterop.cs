@@ -31,7 +31,7 @@ internal static class PythonInterop
     }
 
     /// <summary>Starts a script.</summary>
-    internal static Process Start(string script, params string[] arguments) => Run(Python, [Path.Combine(Folder(), script), .. arguments]);
+    internal static Process Start(string script, params string[] arguments) => Run(Python, [PathOf(script), .. arguments]);
 
     /// <summary>Runs a script to its end.</summary>
     /// <returns>What it printed; the test fails where it fails.</returns>
@@ -65,6 +65,9 @@ internal static class PythonInterop
         start.Environment["PYTHONDONTWRITEBYTECODE"] = "1";
         return Process.Start(start)!;
     }
+
+    /// <summary>Where a script is.</summary>
+    internal static string PathOf(string script) => Path.Combine(Folder(), script);
 
     private static string Folder([CallerFilePath] string here = "") => Path.Combine(Path.GetDirectoryName(here)!, "..", "interop");
 }

@@ -80,8 +80,8 @@ public sealed class EncryptedGradients : IJointGradients
         EncryptionKey key = await Arbiter.ReceiveAsync<EncryptionKey>(0, null, cancellationToken).ConfigureAwait(false);
         Scalars all = await ChannelGuard.ReceiveScalarsAsync(Arbiter, 0, ScalarsKind.Agreement, 3, cancellationToken).ConfigureAwait(false);
         double total = all.Values.Span[0], bound = all.Values.Span[1], most = all.Values.Span[2];
-        if (!(total >= rows.Columns && total <= int.MaxValue && total == Math.Floor(total) && bound >= 0 && most >= bits && most <= LargestBits && most == Math.Floor(most)))
-            throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, Arbiter.RemoteParty, "before round 0", "it names an impossible number or size of columns, or bound of labels.",
+        if (!(total >= rows.Columns && total <= int.MaxValue && total == Math.Floor(total) && bound >= own[3] && most >= bits && most <= LargestBits && most == Math.Floor(most)))
+            throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, Arbiter.RemoteParty, "before round 0", "it names an impossible number or size of columns or bound of labels, or less than this party's own.",
                 "Check that all run the same release of the software.");
         _columnBits = (int)most;
         _encryptor = await CheckedAsync(0, Arbiter, () => _scheme.UseKeyAsync(key.Bytes, cancellationToken)).ConfigureAwait(false);

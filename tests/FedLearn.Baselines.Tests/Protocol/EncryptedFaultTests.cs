@@ -175,6 +175,18 @@ public class EncryptedFaultTests
         AssertFault(errors, "p1", GlmJointErrors.SizesDiffer, "'arbiter'");
     }
 
+    // Noise for labels within 4 would not cover those within 8.
+    [Fact]
+    public async Task Agreement_WithABoundOfLabelsBelowThePartys_IsRefusedAndTheArbiterNamed()
+    {
+        var data = new EncryptedRows(13, "gaussian", 40, 2, 3);
+        (IReadOnlyDictionary<string, Exception> errors, _, _) = await new EncryptedFederation(EncryptedRulesTests.Noised(data), new ReferenceAdditiveScheme())
+        {
+            Alter = (to, from, _, payload) => to == "active" && from == "arbiter" && payload is Scalars agreed ? new Scalars(agreed.Kind, new[] { agreed.Values.Span[0], 4, agreed.Values.Span[2] }) : payload,
+        }.RunAsync(data.Inputs());
+        AssertFault(errors, "active", GlmJointErrors.SizesDiffer, "'arbiter'");
+    }
+
     [Fact]
     public async Task Shares_OverTheLimitOfAMessage_EndTheExchangeAtOnce()
     {

@@ -11,7 +11,7 @@ public class EncryptedGradientsTests
         new() { Optimizer = GlmOptimizer.Sgd, Epochs = epochs, BatchesPerEpoch = batches, StepSize = step, WeightNorm = radius, Seed = 3 };
 
     // Multiples of 2^-20 are exact in the reference scheme's integers, and so are their sums: only the division by b rounds. CKKS: rounding of columns as good as
-    // random has standard deviation sqrt(N/24) |r| / 2^26 = 5e-6 a sum of 569 rows (see CkksScheme), 1e-8 of the mean; flooding is within 2^77 / (2^100/4096) / 569 = 9e-10... of it.
+    // random has standard deviation sqrt(N/24) |r| / 2^26 = 5e-6 a sum of 569 rows (see CkksScheme), 1e-8 of the mean; flooding is within 2^77 / (2^100/4096) / 569 = 8.6e-7 of it.
     [Theory]
     [InlineData(Schemes.Reference, 50, 3, 1e-12, new[] { 3, 2 })]
     [InlineData(Schemes.Reference, 23, 1, 1e-12, new[] { 1, 1 })]

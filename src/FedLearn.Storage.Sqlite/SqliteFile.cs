@@ -133,7 +133,7 @@ internal sealed class SqliteFile : IDisposable
             }
             catch (SqliteFailure e) when (e.IsLocked && waited.Elapsed < lockTimeout)
             {
-                // That fails at once where another connection reads, and a transaction that wants the file for itself waits.
+                // Changing the mode fails at once while another connection reads. An exclusive transaction waits for it instead.
                 Execute("BEGIN EXCLUSIVE; COMMIT");
             }
         }
@@ -156,7 +156,7 @@ internal sealed class SqliteRows(sqlite3_stmt statement) : IDisposable
     /// <summary>Goes to the next row; false after the last.</summary>
     public bool Read()
     {
-        // There is no statement where the text has only blanks left.
+        // Blanks alone make no statement.
         int code = statement.IsInvalid ? raw.SQLITE_DONE : raw.sqlite3_step(statement);
         SqliteFile.Check(code);
         return code == raw.SQLITE_ROW;

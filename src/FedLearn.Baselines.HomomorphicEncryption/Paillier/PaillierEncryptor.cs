@@ -8,7 +8,7 @@ namespace FedLearn.Baselines.HomomorphicEncryption.Paillier;
 /// <summary>Encryption under a public key, and what can be computed with ciphertexts.</summary>
 internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfuscator, PaillierVariant variant, Workers workers) : IEncryptor
 {
-    // Rows of a column that one call multiplies where each has its own power: small enough to stop soon, and to share a few columns among threads.
+    // Rows of a column that one call multiplies in the variants with one power an entry: few enough to stop soon, and to share a few columns among threads.
     private const int EntriesAtOnce = 256;
     private bool _disposed;
 
@@ -117,7 +117,7 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
 
     private ulong[] Products(ulong[] ciphertexts, double[] columns, int rows, int count, CancellationToken cancellationToken)
     {
-        // With fewer columns than threads, or a power an entry, a column is cut into parts; part k of column j is result k count + j.
+        // A column is cut into parts where there are fewer columns than threads, or one power an entry; part k of column j is result k count + j.
         int part = variant == PaillierVariant.Fast ? (rows + Math.Max(1, workers.Threads / count) - 1) / Math.Max(1, workers.Threads / count) : Math.Min(rows, EntriesAtOnce);
         int parts = (rows + part - 1) / part;
         ulong[] results = Allocate(checked(parts * count));

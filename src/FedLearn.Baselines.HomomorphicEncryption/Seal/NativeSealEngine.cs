@@ -15,11 +15,11 @@ internal sealed class NativeSealEngine : ISealEngine
 
     private readonly SealC _seal;
     private readonly ulong[] _parameters = new ulong[4];
-    // Also the lock under which calls are issued, so that none follows the last one.
+    // Also the lock under which calls are queued, so that no call is queued behind the last one.
     private readonly ConcurrentExclusiveSchedulerPair _schedulers = new();
     private readonly TaskFactory _inOrder;
 
-    // Touched only by what runs in order, after the constructor.
+    // After the constructor these are used only by calls that run in order.
     private readonly SealObject _context, _encoder, _evaluator;
     private readonly Dictionary<int, SealObject> _ciphertexts = [];
     private readonly Dictionary<int, SealObject> _plaintexts = [];

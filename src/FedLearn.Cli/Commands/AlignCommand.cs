@@ -44,7 +44,7 @@ internal static class AlignCommand
             HelpName = "FILE|DIR",
         };
         WordOption<PsiOutput> output = Options.Word("--output", "Who learns what, in place of alignment.output of the job; the same at every party. Others than both are for two parties.", JobAlignment.Outputs);
-        output.Required = false; // the job says
+        output.Required = false; // without it the job's own word holds
         var proof = new Option<bool?>("--proof")
         {
             Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. About three times the time with libsodium; not with size-only.",

@@ -82,7 +82,7 @@ internal static class CostPlan
             }
             catch (PrivacyRefusedException refusal)
             {
-                // The bits of a message follow from its noise.
+                // Without noise there is no size either: the bits of a message follow from its noise.
                 modes.Add(new JsonObject { ["mode"] = mode, ["refused"] = refusal.Id });
                 lines.Add($"  {mode,-10} refused: {refusal.Id}, see docs/errors/{refusal.Id}.md");
                 continue;
@@ -150,7 +150,7 @@ internal static class CostPlan
         {
             ["name"] = t.Party.Name,
             ["role"] = Words.Of(t.Party.Role),
-            // What the report of a run over gRPC has under the same names.
+            // The same as these keys are in the report of a run over gRPC.
             ["messagesSent"] = t.Total.Messages,
             ["bytesSent"] = t.Total.MessageBytes,
             ["rounds"] = Count(t.Rounds),

@@ -75,7 +75,7 @@ internal static class HdpVflPlan
 
         Choice[] Choices(HdpVflParameters p) => [.. Words.Calibrations.Select(c => Choose(c.Word, plan.Noise with { Calibration = c.Meaning }, p, side, budget, columns))];
         Choice[] choices = Choices(parameters);
-        // The paper's noise may break the budget above epsilon 1 or so; it is then no choice.
+        // Above epsilon 1 or so the paper's noise may exceed the budget's delta; it is then not recommended.
         Choice? best = choices.Where(c => c.Noise is { } noise && !(noise.ActualDelta > budget.Delta)).MinBy(c => c.GradientNoise);
         Choice job = Choose("this job", plan.Noise, parameters, side, budget, columns, plan.Noise.Share);
         document["job"] = Describe(job);
@@ -124,7 +124,7 @@ internal static class HdpVflPlan
         }
         catch (FedLearnException refusal) when (refusal is PrivacyRefusedException || refusal.Id == PrivacyErrors.InvalidLayout)
         {
-            // More batches than one of the calibrations can do with are no reason to say nothing of the others.
+            // One calibration may refuse so many batches; the others are shown all the same.
             return new(word, null, null, double.NaN, refusal);
         }
     }

@@ -113,7 +113,7 @@ internal static class KeysCommand
         }
     }
 
-    // As it stands in JSON, on Windows too.
+    // A path that can be pasted into JSON as it is, on Windows too.
     private static string Pasted(string path) => path.Replace('\\', '/');
 
     private static Command Show()

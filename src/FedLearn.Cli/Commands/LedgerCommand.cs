@@ -124,7 +124,7 @@ internal static class LedgerCommand
     {
         if (text is null)
             return null;
-        // The line is given back as it was kept, with the name of the file and all; the file may be elsewhere by now.
+        // The line may be given back whole, with the name of the file before its end; the file may be elsewhere by now.
         text = text.TrimEnd();
         text = text[(text.LastIndexOf(' ') + 1)..];
         int colon = text.IndexOf(':', StringComparison.Ordinal);
@@ -187,14 +187,14 @@ internal static class LedgerCommand
                 tables.Add(table);
         int[] ofEntry = [.. entries.Select(e => numbers[e.Charge.DataSet.Fingerprint])];
         var shared = SharedTables.Of(tables);
-        // Tables that share rows with the same tables have the same sums, as all tables of a job that is run again and again with a few rows more.
+        // Tables that share rows with the same tables have the same sums, so each sum is made once: a job that runs again and again with a few rows more has many such tables.
         var made = new Dictionary<(string Party, string Shared), Spending>();
         foreach (PrivacyCharge of in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint)))
         {
             int number = numbers[of.DataSet.Fingerprint];
             (string Party, string Shared) key = (of.Party, shared.KeyOf(number));
             if (!made.TryGetValue(key, out Spending? spending))
-                // As charges of the table itself: that they share rows with it is known.
+                // The charges are taken as charges of this table itself: that theirs share rows with it is known by now.
                 made.Add(key, spending = new Spending(of, [.. entries.Where((_, i) => shared.AreShared(number, ofEntry[i]))
                     .Select(e => e with { Charge = e.Charge with { DataSet = of.DataSet } })]));
             yield return (of, spending);
@@ -253,7 +253,7 @@ internal static class LedgerCommand
         ["dataSet"] = of.DataSet.Fingerprint,
         ["unit"] = Word(sum.Unit),
         ["units"] = new JsonArray([.. sum.Units.Select(unit => (JsonNode)unit)]),
-        // Then epsilon and mu are the least that was spent, and no guarantee against the peer.
+        // Where there are any, epsilon and mu are the least that was spent, and no guarantee against the peer.
         ["ownMessages"] = sum.OwnMessages,
         ["pureEpsilon"] = sum.Total.PureEpsilon,
         ["mu"] = sum.Total.Mu,

@@ -190,7 +190,7 @@ internal static class ModelCommand
         terminal.Styled.Write(table);
     }
 
-    // The appended constant is no column.
+    // The constant that the feature map appends has no scaled column.
     private static ScaledColumn? Column(GlmModel model, int feature) =>
         model.Features.Description.Columns is var columns && feature < columns.Count ? columns[feature] : null;
 

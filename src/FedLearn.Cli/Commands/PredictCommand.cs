@@ -55,7 +55,7 @@ internal static class PredictCommand
             ["out"] = order.Output,
             ["notes"] = new JsonArray([.. notes.Select(n => (JsonNode)n)]),
         };
-        // What only one kind of job has, and what the others have to add.
+        // First the keys that only one kind of job has, then what the other parties add.
         foreach ((string key, JsonNode? value) in documents[0].Where(p => !document.ContainsKey(p.Key) && p.Key is not ("party" or "note")))
             document[key] = value?.DeepClone();
         foreach (JsonObject other in documents.Skip(1))

@@ -63,13 +63,13 @@ internal static class ReportCommand
         JsonNode? test = document["metrics"]!["test"];
         JsonNode[] privacy = [.. Parties(document).Select(p => p["privacy"]!)];
         JsonNode? weakest = Weakest(document);
-        // What an epsilon is about stands beside it. Noise of a known seed has one only on paper.
+        // The unit stands beside an epsilon, to say what it is about. Noise of a known seed has an epsilon on paper only.
         bool seeded = privacy.Any(p => p["secureNoise"]?.GetValueKind() == JsonValueKind.False);
         string unit = string.Join(", ", ((string[])["unit", "adjacency"]).Select(key => (string?)weakest?[key]).OfType<string>());
         return
         [
             file, (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["hr10Full"]), ReportWriter.Number(test?["ndcg10Full"]), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
-            // Twice the log-loss, where there is one.
+            // Left out where there is a log-loss, of which it is twice.
             test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", Alone(document, test),
             (string?)(weakest ?? privacy.FirstOrDefault())?["mode"] ?? "-", unit.Length == 0 ? "-" : unit,
             seeded ? "NOT PRIVATE" : weakest is null ? "none" : ReportWriter.Epsilon(weakest), seeded ? "-" : ReportWriter.Short(weakest?["delta"]),
@@ -81,11 +81,11 @@ internal static class ReportCommand
     private static JsonNode? Weakest(JsonObject document) =>
         Parties(document).Select(p => p["privacy"]!).Where(p => p["epsilon"] is not null).MaxBy(p => ((double)p["epsilon"]!, (double?)p["delta"] ?? 0));
 
-    // The active party's own model beside every private result, by the figure that the row is read by, and by name: rows may be read by different ones.
+    // The active party's own model stands beside every result, by the figure that is looked at first in the row; the figure is named, since rows may differ in it.
     private static string Alone(JsonObject document, JsonNode? test)
     {
         JsonNode? alone = document["metrics"]!["guestOnly"]?["test"];
-        // Without test figures of the job, of an evaluation that is none, its own first one.
+        // A job with evaluation none has no test figures: then the first one that the own model has.
         string? metric = ((string[])["auc", "deviance"]).FirstOrDefault(key => (test ?? alone)?[key] is not null);
         return metric is not null && alone?[metric] is { } value ? $"{Figures.Name(metric)} {ReportWriter.Number(value)}" : "-";
     }

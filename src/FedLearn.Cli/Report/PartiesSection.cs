@@ -39,7 +39,7 @@ internal static class PartiesSection
                 Cell.Number(ReportWriter.Short(f.Figure["mu"])), Cell.Number(ReportWriter.Short(f.Figure["epsilon"])), Cell.Number(ReportWriter.Short(f.Figure["delta"]))]));
     }
 
-    // Somebody whom several parties know, or an event that is in several parties' features.
+    // What all parties' noise protects together, of a user whom several parties know or an event that is in several parties' features.
     private static string Combined(JsonObject document) => document["combinedPrivacy"] is not JsonArray { Count: > 0 } combined ? ""
         : "<h4>Observing all of these parties</h4>\n" + Html.Table("Combined privacy figures", ["unit", "claim", "parties, squared mu added", "mu", "epsilon", "delta"], combined.Select(c => (Cell[])[
             Cell.Text(Figures.Value(c!["unit"])), Cell.Text(Figures.Value(c["claim"])), Cell.Text(string.Join(", ", c["parties"]!.AsArray().Select(Figures.Value))),

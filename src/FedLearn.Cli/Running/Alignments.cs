@@ -30,7 +30,7 @@ internal static class Alignments
         return order.Aligned is { } folder ? new AlignedBefore(folder, self.Name) : new PsiAlignment(Options(order, self, out _));
     }
 
-    // How much longer than for one message a party waits for the active party's other pairs.
+    // A party waits this many times the limit of one message while the active party aligns with the others.
     private const int MostWaits = 60;
 
     /// <summary>Settings of private set intersection, with the log of alignments in the party's ledger.</summary>
@@ -39,7 +39,7 @@ internal static class Alignments
     /// <param name="log">What will be known of the sessions.</param>
     public static PsiOptions Options(SessionOrder order, RunFileParty self, out NotedLog log)
     {
-        // Before a peer is met: what this machine lacks is its own affair.
+        // Made before a peer is met, so that a library which this machine lacks is no error in the middle of a session.
         RistrettoEngines.Create(self.Alignment.Engine);
         log = new NotedLog(new SqliteAlignmentLog(self.Ledger.Path), order.Log);
         JobAlignment job = order.Run.Alignment;

@@ -151,7 +151,7 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
     protected override void Dispose(bool disposing)
     {
         if (disposing)
-            _ = CloseAsync(); // the HTTP stack disposes without waiting; the last bytes leave behind its back
+            _ = CloseAsync(); // the HTTP stack disposes without waiting; the last bytes leave in the background
         base.Dispose(disposing);
     }
 
@@ -183,14 +183,14 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         _ended = true;
     }
 
-    // Whoever uses this stream sees a lost connection; why it was cut is known here only. Said once.
+    // Users of this stream see a lost connection only. Why the coordinator cut it is known here, and told once.
     private void Tell(Status cut)
     {
         if (cut.ErrorId is not null and not ProtocolErrors.PeerGone && Interlocked.Exchange(ref _told, 1) == 0)
             relay.Changed?.Invoke(connection.Error(cut, null));
     }
 
-    // Nobody takes what is written any more, and a write may wait for that for ever: the end of a call gives back no room.
+    // Ends a write that waits for room: nobody reads any more, and the end of a call makes no room.
     private void EndWriting()
     {
         _over = true;

@@ -98,7 +98,7 @@ internal static class ChannelGuard
         }
         catch (PeerException) when (working.IsFaulted)
         {
-            // What the work has heard of a peer says more than that nothing can be sent to it.
+            // The error of the work is the better one: it may hold what the peer said, and not only that nothing can be sent to it.
             return await working.ConfigureAwait(false);
         }
         finally
@@ -163,7 +163,7 @@ internal static class ChannelGuard
                     await channel.PeerCompletedAsync(stop).ConfigureAwait(false);
                 return true;
             }, cancellationToken, clock, mayBeGone: true).ConfigureAwait(false);
-            // Everybody has everything: nothing stops the end any more, neither a peer that vanishes nor this party, or some would have ended and others not.
+            // Every party has its part by now. So neither a peer that vanishes nor a cancellation may stop this, or some parties would have ended and others not.
             await Task.WhenAll(channels.Select(channel => channel.CompleteAsync(CancellationToken.None).AsTask())).ConfigureAwait(false);
             return;
         }

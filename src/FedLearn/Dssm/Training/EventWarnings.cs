@@ -10,7 +10,7 @@ namespace FedLearn.Dssm;
 /// <summary>What a user should know of the active party's events before trusting the figures: for its own report.</summary>
 internal static class EventWarnings
 {
-    // Of a log that was split by time some items are met for the first time in the test; more than this share is a split that says something else than its roles.
+    // In a log that is split by time a few items are met first in the test. More than one of so many events means that the roles are not what they say.
     private const int UsualPart = 20;
 
     /// <summary>An evaluation whose events of the role train are others than those of the training.</summary>
@@ -33,7 +33,7 @@ internal static class EventWarnings
             : Said(job, [Text($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met")]);
     }
 
-    // All of it follows from events.
+    // In a private job these sentences are marked, since they follow from events and no claim covers them.
     private static IEnumerable<string> Said(DssmJob job, IEnumerable<string> warnings) => job.Privacy.IsPrivate ? warnings.Select(warning => warning + CellsOutside.OutsideClaims) : warnings;
 
     private static IEnumerable<string> OfEvents(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains)

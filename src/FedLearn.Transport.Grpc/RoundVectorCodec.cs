@@ -195,7 +195,8 @@ internal static class RoundVectorCodec
         Varint(output, ref at, number);
     }
 
-    private static void Varint(Span<byte> output, ref int at, int number)
+    /// <summary>Appends a number that is not negative, as protocol buffers write one.</summary>
+    internal static void Varint(Span<byte> output, ref int at, int number)
     {
         uint left = (uint)number;
         for (; left >= 0x80; left >>= 7)

@@ -24,7 +24,7 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
         // What is sent is one array.
         if ((long)values.Length * key.Words * sizeof(ulong) > Array.MaxLength)
             throw new ConfigurationException(GlmJointErrors.NotEncryptable, "training.batchesPerEpoch", "a batch has more rows than one message holds ciphertexts of this scheme.", "Use more batches per epoch.");
-        CheckRange(values.Span, nameof(values));
+        SchemeArguments.CheckNumbers(values.Span, nameof(values));
         return Start<CipherVector>(() =>
         {
             ulong[] words = Allocate(values.Length);
@@ -82,7 +82,7 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
         if (columns.Length == 0 || columns.Length % rows != 0)
             throw new ArgumentException("There is no whole number of columns.", nameof(columns));
-        CheckRange(columns.Span, nameof(columns));
+        SchemeArguments.CheckNumbers(columns.Span, nameof(columns));
         return cancellationToken.IsCancellationRequested ? Task.FromCanceled<PlainColumns>(cancellationToken) : Task.FromResult<PlainColumns>(new PaillierColumns(columns.ToArray(), rows));
     }
 
@@ -197,13 +197,6 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
         GC.KeepAlive(this);
         return result;
     }, cancellationToken);
-
-    private static void CheckRange(ReadOnlySpan<double> values, string name)
-    {
-        foreach (double value in values)
-            if (!FixedPoint.InRange(value))
-                throw new ArgumentException("A number is not finite, or beyond 2^20.", name);
-    }
 }
 
 /// <summary>Ciphertexts, one a number.</summary>

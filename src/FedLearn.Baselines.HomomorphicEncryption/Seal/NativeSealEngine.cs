@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Runtime.InteropServices;
 using FedLearn.Diagnostics;
 
@@ -62,13 +61,7 @@ internal sealed class NativeSealEngine : ISealEngine
     }
 
     /// <summary>An engine on the first of some names that the system finds, null where it finds none.</summary>
-    internal static NativeSealEngine? TryLoadAny(IEnumerable<string> names)
-    {
-        foreach (string name in names)
-            if (NativeLibrary.TryLoad(name, Assembly.GetExecutingAssembly(), DllImportSearchPath.SafeDirectories | DllImportSearchPath.AssemblyDirectory, out nint library))
-                return On(library);
-        return null;
-    }
+    internal static NativeSealEngine? TryLoadAny(IEnumerable<string> names) => NativeLibraries.Load(names) is not 0 and var library ? On(library) : null;
 
     private static NativeSealEngine On(nint library) =>
         new(new SealC(name => NativeLibrary.TryGetExport(library, name, out nint address) ? address : 0));

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Buffers.Binary;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc.Rpc;
@@ -203,15 +202,8 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         Span<byte> head = call.Output.GetSpan(Framing.PrefixBytes + 1 + sizeof(long));
         int at = Framing.PrefixBytes;
         head[at++] = DataTag;
-        for (uint left = (uint)data.Length; ; left >>= 7)
-        {
-            head[at++] = (byte)(left < 0x80 ? left : (left & 0x7F) | 0x80);
-            if (left < 0x80)
-                break;
-        }
-
-        head[0] = 0;
-        BinaryPrimitives.WriteInt32BigEndian(head[1..], at - Framing.PrefixBytes + (int)data.Length);
+        RoundVectorCodec.Varint(head, ref at, (int)data.Length);
+        Framing.WritePrefix(head, at - Framing.PrefixBytes + (int)data.Length);
         call.Output.Advance(at);
         foreach (ReadOnlyMemory<byte> piece in data)
             call.Output.Write(piece.Span);

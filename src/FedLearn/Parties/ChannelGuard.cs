@@ -86,13 +86,7 @@ internal static class ChannelGuard
                     if (working.IsCompleted)
                         return await working.ConfigureAwait(false);
                     foreach (IPartyChannel channel in waiting)
-                        try
-                        {
-                            await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "waiting: this party still computes"), cancellationToken).ConfigureAwait(false);
-                        }
-                        catch (PeerException) when (mayBeGone)
-                        {
-                        }
+                        await SayWaitingAsync(channel, mayBeGone, cancellationToken).ConfigureAwait(false);
                 }
             }
         }
@@ -105,6 +99,17 @@ internal static class ChannelGuard
         {
             await stop.CancelAsync().ConfigureAwait(false);
             await ((Task)working).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private static async Task SayWaitingAsync(IPartyChannel channel, bool mayBeGone, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "waiting: this party still computes"), cancellationToken).ConfigureAwait(false);
+        }
+        catch (PeerException) when (mayBeGone)
+        {
         }
     }
 

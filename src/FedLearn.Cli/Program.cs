@@ -7,7 +7,7 @@ using FedLearn.Cli.Output;
 const string InlineCompletions = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
 if (Environment.GetEnvironmentVariable(InlineCompletions) is null)
     Environment.SetEnvironmentVariable(InlineCompletions, "1");
-PartyCommand.Foresee(args);
+PartyCommand.RehearseHost(args);
 // Documents are UTF-8 wherever they go, whatever the locale.
 Console.OutputEncoding = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
 Console.SetOut(new StandardOutput(Console.Out));

@@ -47,8 +47,7 @@ internal static class ModelCommand
         {
             GlmModel model = Load("model show", parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
             Print(Terminal.ForResult(parsed, parsed.GetValue(json)), model);
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, Document(model));
         });
         return command;
     }
@@ -85,13 +84,12 @@ internal static class ModelCommand
                 terminal.Log("note: the model was trained with offsets; add each row's offset to its score");
             if (model.PeerLink is { } link)
                 terminal.Log(string.Create(CultureInfo.InvariantCulture, $"note: the passive parties' scores enter as log(max({link.Center:R} + {link.Slope:R} x their sum, {link.Least:R}))"));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
-                {
-                    ["onnx"] = Path.GetFullPath(path),
-                    ["columns"] = new JsonArray([.. columns.Select(c => (JsonNode)c.Name)]),
-                    ["outputs"] = model.Outputs,
-                }.ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, new JsonObject
+            {
+                ["onnx"] = Path.GetFullPath(path),
+                ["columns"] = new JsonArray([.. columns.Select(c => (JsonNode)c.Name)]),
+                ["outputs"] = model.Outputs,
+            });
         });
         return command;
     }

@@ -185,7 +185,7 @@ internal static class PartyCommand
 
     /// <summary>Has the server of a party that listens compiled on another processor, while the command line and the files are read. Without effect but on time.</summary>
     /// <param name="args">Arguments of the tool.</param>
-    public static void Foresee(string[] args)
+    public static void RehearseHost(string[] args)
     {
         if (args is not ["party", ..])
             return;

@@ -82,7 +82,7 @@ internal static class PredictCommand
         // Rows that only the active party has are in no file, and whoever looks for them should learn why.
         string of = (int?)active?["ownRows"] is { } own ? $" of the {own} of '{(string)active!["party"]!}'" : "";
         terminal.Log(active is null ? "done: the active party has the predictions" : $"{(int)active["rows"]!} {(order.Run is DssmRunFile ? "lists written" : $"rows scored{of}")}: {order.Output}");
-        foreach (string warning in documents.SelectMany(d => (JsonNode?[])[.. d["alignment"]!["warnings"]!.AsArray(), .. d["warnings"]!.AsArray()]).Select(w => (string)w!).Distinct())
+        foreach (string warning in documents.SelectMany(d => ReportParts.Strings(d["alignment"]!["warnings"]).Concat(ReportParts.Strings(d["warnings"]))).Distinct())
             terminal.Log($"warning: {warning}");
     }
 }

@@ -517,12 +517,10 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             delta = 0;
         }
 
-        // One noise protects a person's rows at all parties: a budget of a party's own is refused, and must not be advised.
-        if (mode == PrivacyMode.HeDp)
-            return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } mine && (delta ?? _jobDelta) is { } its ? new PrivacyBudget(mine, its) : null;
-        if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
+        // Not asked for in he+dp, where one noise protects a person's rows at all parties, and a party's own budget is refused.
+        if (mode != PrivacyMode.HeDp && !own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
             own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
-        if (mode != PrivacyMode.LabelDp && !own.Has("delta") && !jobPrivacy.Has("delta"))
+        if (mode is not (PrivacyMode.HeDp or PrivacyMode.LabelDp) && !own.Has("delta") && !jobPrivacy.Has("delta"))
             own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
         return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
     }

@@ -75,7 +75,7 @@ internal static class HeRun
             var arbiter = new EncryptionArbiter(run.Job, SchemeOf(run));
             return new ReadyParty(arbiter.JoinRequest, async (agreement, channels, stop) =>
             {
-                ArbiterResult result = await arbiter.RunAsync(channels, progress is null ? null : new Told<(int Rounds, int Of)>(p => progress.Report(new JobProgress(name, "round", p.Rounds, p.Of, null))), stop).ConfigureAwait(false);
+                ArbiterResult result = await arbiter.RunAsync(channels, progress is null ? null : new SynchronousProgress<(int Rounds, int Of)>(p => progress.Report(new JobProgress(name, "round", p.Rounds, p.Of, null))), stop).ConfigureAwait(false);
                 return PartyDocument.OfArbiter(run, agreement, result);
             });
         });

@@ -126,11 +126,11 @@ internal static class ChannelGuard
 
     /// <summary>Saves a party's part of a model, whatever becomes of the others meanwhile.</summary>
     /// <exception cref="ModelNotSavedException">That failed.</exception>
-    public static Task SaveAsync<T>(IReadOnlyList<IPartyChannel> waiting, Action<T>? save, T model, TimeProvider? clock = null) => WhileTheyWaitAsync(waiting, _ =>
+    public static Task SaveAsync<T>(IReadOnlyList<IPartyChannel> waiting, Action<T>? save, T model) => WhileTheyWaitAsync(waiting, _ =>
     {
         ModelNotSavedException.Save(save, model);
         return Task.FromResult(true);
-    }, CancellationToken.None, clock, mayBeGone: true);
+    }, CancellationToken.None, mayBeGone: true);
 
     /// <summary>Makes something while others wait, which is disposed of where a lost peer or a cancellation means that nobody gets it.</summary>
     public static async Task<T> MakeAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<Task<T>> make, CancellationToken cancellationToken)

@@ -45,10 +45,10 @@ public static class GlmCostMeter
     /// <summary>Seconds of an act: the median of several groups of calls, after a warm-up.</summary>
     /// <param name="act">What is measured.</param>
     /// <param name="warmUp">How long it is done before.</param>
-    /// <param name="groupSeconds">Time of a group.</param>
-    internal static double Seconds(Action act, TimeSpan warmUp, double groupSeconds = 1e-3)
+    internal static double Seconds(Action act, TimeSpan warmUp)
     {
         const int Groups = 9;
+        const double GroupSeconds = 1e-3;
         long start = Stopwatch.GetTimestamp();
         int calls = 0;
         for (; calls == 0 || Stopwatch.GetElapsedTime(start) < warmUp; calls++)
@@ -56,7 +56,7 @@ public static class GlmCostMeter
         start = Stopwatch.GetTimestamp();
         act();
         double once = Math.Max(1e-9, Stopwatch.GetElapsedTime(start).TotalSeconds);
-        int group = (int)Math.Clamp(groupSeconds / once, 1, 1e6);
+        int group = (int)Math.Clamp(GroupSeconds / once, 1, 1e6);
         double[] times = new double[Groups];
         for (int i = 0; i < Groups; i++)
         {

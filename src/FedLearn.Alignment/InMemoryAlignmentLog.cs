@@ -10,7 +10,7 @@ internal sealed class InMemoryAlignmentLog(TimeProvider clock) : IAlignmentLog
 {
     private static readonly TimeSpan Day = TimeSpan.FromHours(24);
 
-    // By party and session. As in a ledger, a session is one with one peer: another under its id is none that may go uncounted.
+    // By party and session. As in a ledger, an id stands for a session with one peer: another session under the same id must not go uncounted.
     private readonly Dictionary<(string Party, string Session), AlignmentRecord> _begun = [];
     private readonly Dictionary<(string Party, string Peer), Queue<(AlignmentRecord Record, DateTimeOffset At)>> _recent = [];
     private readonly Lock _gate = new();

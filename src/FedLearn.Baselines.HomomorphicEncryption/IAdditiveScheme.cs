@@ -1,4 +1,5 @@
 using System.Numerics;
+using FedLearn.Baselines.HomomorphicEncryption.Paillier;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Baselines.HomomorphicEncryption;
@@ -181,5 +182,27 @@ public sealed class MaskedSums(ReadOnlyMemory<byte> bytes, IReadOnlyList<BigInte
         if (answers.Count != masks.Count)
             throw new ArgumentException("There are not as many answers as sums.", nameof(answers));
         return [.. answers.Select((answer, j) => space.Value(answer, masks[j]))];
+    }
+}
+
+/// <summary>Checks of arguments that all schemes have in common.</summary>
+internal static class SchemeArguments
+{
+    /// <summary>Refuses numbers that cannot be encrypted or encoded.</summary>
+    public static void CheckNumbers(ReadOnlySpan<double> values, string name)
+    {
+        foreach (double value in values)
+            if (!FixedPoint.InRange(value))
+                throw new ArgumentException("A number is not finite, or beyond 2^20.", name);
+    }
+
+    /// <summary>Refuses what <see cref="IAdditiveScheme.SumError"/> cannot be asked for.</summary>
+    public static void CheckBounds(int rows, double shareBound, double columnBound)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
+        if (!(double.IsFinite(shareBound) && shareBound > 0))
+            throw new ArgumentOutOfRangeException(nameof(shareBound), "It must be finite and above 0.");
+        if (!(double.IsFinite(columnBound) && columnBound > 0))
+            throw new ArgumentOutOfRangeException(nameof(columnBound), "It must be finite and above 0.");
     }
 }

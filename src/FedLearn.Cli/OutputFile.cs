@@ -41,7 +41,7 @@ internal static class OutputFile
                 Directory.CreateDirectory(folder);
             try
             {
-                // Whoever writes over a file keeps its mode.
+                // Made with its mode first: writing over a file that is there keeps the mode.
                 if (ownerOnly)
                     new FileStream(unfinished, DurableFile.OwnerOnly(FileMode.Create)).Dispose();
                 write(unfinished);
@@ -124,7 +124,7 @@ internal static class OutputFile
     /// <exception cref="ConfigurationException">FL2102: a file stands where a folder has to be, or a folder where a file has to be.</exception>
     public static void Check(string? folder, params string?[] files)
     {
-        // A pipe or a device is there, and shows when it is opened whether it can be written to.
+        // Pipes and devices are left out: opening one shows whether it can be written to.
         files = [.. files.Where(file => file is null or "" || !IsStream(file))];
         foreach (string file in files.OfType<string>())
             if (file.Length == 0 || Directory.Exists(file))
@@ -135,7 +135,7 @@ internal static class OutputFile
                     throw CannotWrite(place, null);
                 else if (Directory.Exists(above))
                 {
-                    // A try: permissions alone do not tell, of a read-only file system for instance.
+                    // By trying: permissions do not show that a file system is read-only, for instance.
                     string probe = above;
                     Guard(place, () => DurableFile.Touch(probe));
                     break;
@@ -146,7 +146,7 @@ internal static class OutputFile
     /// <param name="path">The path.</param>
     public static bool IsOwn(string path) => Path.GetFullPath(path) is "/dev/stdout" or "/dev/stderr" or ['/', 'd', 'e', 'v', '/', 'f', 'd', '/', ..];
 
-    // A file behind standard output is open, and its place is not for another.
+    // Standard output may be a file: it is open already, and must be written into, not replaced by another.
     private static bool IsStream(string path) => IsOwn(path) || DurableFile.IsStream(path);
 
     private static bool IsOrIsIn(string path, string place) => (Path.TrimEndingDirectorySeparator(path) + Path.DirectorySeparatorChar).StartsWith(
@@ -186,7 +186,7 @@ internal static class OutputFile
 
     private static ConfigurationException Destroys(string path, string cause, string remedy) => new(CliErrors.Usage, path, cause, remedy);
 
-    // ENOSPC, and the same of Windows.
+    // A full disk: ENOSPC on Unix, ERROR_DISK_FULL on Windows.
     private static ConfigurationException CannotWrite(string path, Exception? inner) => inner is IOException { HResult: 28 or unchecked((int)0x80070070) }
         ? new(CliErrors.CannotWrite, path, "the disk is full.", "Make room and start again: a run that was under way goes on; one that had ended is trained again, and charged again in a private mode.", inner) : new(CliErrors.CannotWrite, path.Length > 0 ? path : "output",
         "it cannot be written.", "Check that its folder can be written to, and that no folder has the name of the file or the other way round.", inner);

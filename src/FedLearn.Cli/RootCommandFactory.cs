@@ -13,7 +13,7 @@ internal static class RootCommandFactory
     public static Command Create(string[] args)
     {
         Command root = Verbs();
-        // A file of arguments may name any.
+        // A file of arguments (@FILE) may name any verb.
         bool all = args.Any(argument => argument.StartsWith('@'));
         foreach (Command command in root.Subcommands)
             if (command is Verb verb && (all || args.Contains(verb.Name)))

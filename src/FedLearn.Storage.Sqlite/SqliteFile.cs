@@ -19,22 +19,8 @@ internal sealed class SqliteFile : IDisposable
     /// <param name="path">Full path.</param>
     /// <param name="lockTimeout">How long locks of others are waited for.</param>
     /// <exception cref="SqliteFailure">It is absent, or cannot be opened.</exception>
-    public static SqliteFile Open(string path, TimeSpan lockTimeout)
-    {
-        int code = raw.sqlite3_open_v2(path, out sqlite3 connection, raw.SQLITE_OPEN_READWRITE, null);
-        var file = new SqliteFile(connection, path);
-        try
-        {
-            Check(code);
-            Check(raw.sqlite3_busy_timeout(connection, (int)Math.Min(Math.Ceiling(lockTimeout.TotalMilliseconds), int.MaxValue)));
-            return file;
-        }
-        catch
-        {
-            file.Dispose();
-            throw;
-        }
-    }
+    public static SqliteFile Open(string path, TimeSpan lockTimeout) =>
+        Open(path, path, raw.SQLITE_OPEN_READWRITE, (int)Math.Min(Math.Ceiling(lockTimeout.TotalMilliseconds), int.MaxValue));
 
     /// <summary>Opens a file that nobody can change, as on storage that is mounted for reading alone: without locks, and without the files beside it that SQLite makes even for reading.</summary>
     /// <param name="path">Full path.</param>
@@ -44,11 +30,17 @@ internal sealed class SqliteFile : IDisposable
         if (new FileInfo(path + "-wal") is { Exists: true, Length: > 0 })
             throw new SqliteFailure(raw.SQLITE_CANTOPEN);
         string uri = "file:" + string.Join('/', path.Replace('\\', '/').Split('/').Select(Uri.EscapeDataString)) + "?immutable=1";
-        int code = raw.sqlite3_open_v2(uri, out sqlite3 connection, raw.SQLITE_OPEN_READONLY | raw.SQLITE_OPEN_URI, null);
+        return Open(path, uri, raw.SQLITE_OPEN_READONLY | raw.SQLITE_OPEN_URI, busyMilliseconds: 0);
+    }
+
+    private static SqliteFile Open(string path, string name, int flags, int busyMilliseconds)
+    {
+        int code = raw.sqlite3_open_v2(name, out sqlite3 connection, flags, null);
         var file = new SqliteFile(connection, path);
         try
         {
             Check(code);
+            Check(raw.sqlite3_busy_timeout(connection, busyMilliseconds));
             return file;
         }
         catch
@@ -133,7 +125,7 @@ internal sealed class SqliteFile : IDisposable
             }
             catch (SqliteFailure e) when (e.IsLocked && waited.Elapsed < lockTimeout)
             {
-                // That fails at once where another connection reads, and a transaction that wants the file for itself waits.
+                // Changing the mode fails at once while another connection reads. An exclusive transaction waits for it instead.
                 Execute("BEGIN EXCLUSIVE; COMMIT");
             }
         }
@@ -156,7 +148,7 @@ internal sealed class SqliteRows(sqlite3_stmt statement) : IDisposable
     /// <summary>Goes to the next row; false after the last.</summary>
     public bool Read()
     {
-        // There is no statement where the text has only blanks left.
+        // Blanks alone make no statement.
         int code = statement.IsInvalid ? raw.SQLITE_DONE : raw.sqlite3_step(statement);
         SqliteFile.Check(code);
         return code == raw.SQLITE_ROW;

@@ -110,7 +110,7 @@ internal static class EnvelopeCodec
 
     private static Wire.Sealed Sealed(SealedPayload payload) => new() { Data = UnsafeByteOperations.UnsafeWrap(payload.Bytes), Length = (uint)payload.Length };
 
-    // Waiting is passed over, in place of any message, so that only here is it looked at.
+    // The sign of waiting may stand before any message, and every receiver skips it without a look: so it is checked here.
     private static AlignmentMessage Alignment(Wire.Envelope envelope) => !Enum.IsDefined((AlignmentStep)envelope.Alignment.Step) ? throw Malformed("an alignment message of an unknown step")
         : envelope.Alignment.Step == Wire.AlignmentStep.Waiting && (envelope.Round != 0 || envelope.Alignment.Data.Length > 0) ? throw Malformed("a sign that it computes with a round or content")
         : new AlignmentMessage((AlignmentStep)envelope.Alignment.Step, envelope.Alignment.Data.Memory);

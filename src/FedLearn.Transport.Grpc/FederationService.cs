@@ -19,7 +19,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
     private readonly CancellationTokenSource _stopping = new();
     private volatile string? _gaveUpWith;
 
-    // By party: what its last join tied to the certificates. A party has one session at a time.
+    // By party: the binding of its last join to both certificates. A party has one session at a time.
     private readonly ConcurrentDictionary<string, (string Session, byte[] Binding)> _bindings = new();
 
     /// <summary>Told of each connection, join or exchange refused for its certificate, of each client that left because of ours, and of each request to join whose form is none: who, and the error.</summary>
@@ -129,7 +129,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         return Status.Ok;
     }
 
-    // Whoever asks in a form that is none has no name that could be trusted: its address is what there is to tell.
+    // A request whose form is wrong has no name that could be trusted, so errors name the address that it came from.
     private async Task<(Wire.JoinRequest Asked, JoinRequest Request)> AskedAsync(HttpContext context, CancellationToken cancellationToken)
     {
         try
@@ -161,7 +161,7 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
         (reply.ServerNonce, reply.Binding) = (ByteString.CopyFrom(nonce), ByteString.CopyFrom(binding));
     }
 
-    // As whom a client acts is known with its call only; during the handshake it was enough to be somebody's certificate.
+    // Which party a client acts for is known with its call only; during the handshake it was enough that its certificate is that of some party.
     private void Require(PeerIdentity? identity, string party, string step)
     {
         try
@@ -217,8 +217,8 @@ internal sealed partial class FederationService(ISessions sessions, GrpcHostOpti
 
         LogOpened(party);
         Status status = await call.Ended.ConfigureAwait(false);
-        // A connection that is closed while bytes of the client lie unread is reset, and the client's system then drops what the client has not read yet: this side's last words. That the client
-        // ended its side says that it has them.
+        // Closing a connection while bytes of the client lie unread resets it, and the client's system then drops what the client has not read yet: this side's last words.
+        // So this waits until the client has ended its side, which says that it has them.
         if (status.Code is StatusCode.Ok or StatusCode.Aborted)
             await Framing.SkipToEndAsync(call.Input, options.ShutdownTimeout).ConfigureAwait(false);
         LogEnded(party, status.Code.ToString());

@@ -13,7 +13,7 @@ public static class GrpcFederationClient
 {
     private const int MostRetries = 3;
 
-    // A host that has just answered is there, or is gone.
+    // Short, since the host has just answered: it is there still, or gone.
     private static readonly TimeSpan RedialTime = TimeSpan.FromSeconds(2);
 
     /// <summary>Connects to the host of a session, joins, waits for every other party, and opens the channel to the active party.</summary>

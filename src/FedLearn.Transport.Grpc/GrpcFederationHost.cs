@@ -74,7 +74,7 @@ public sealed class GrpcFederationHost : IAsyncDisposable
     /// <exception cref="ArgumentException">It is no such id.</exception>
     public void GiveUp(string errorId)
     {
-        // Errors of peers are not told: who waits would take them for its own.
+        // Errors about peers (FL4nnn) are not told: a party that waits would take them for errors about its own peers.
         if (!HeaderText.IsErrorId(errorId) || errorId[2] == '4')
             throw new ArgumentException("The id of an error of this party has the form FL3nnn.", nameof(errorId));
         _service.GiveUp(errorId);

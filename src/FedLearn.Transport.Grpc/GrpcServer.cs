@@ -98,7 +98,7 @@ internal sealed class GrpcServer : IAsyncDisposable
     public static async Task RehearseAsync<T>(T place, IGrpcService service) where T : EndPoint, IConnectionListenerFactory
     {
         var options = new GrpcHostOptions();
-        // Two, since a constructor that is called by reflection is compiled when it is called a second time.
+        // Two providers: a constructor that is called by reflection is compiled only when it is called for the second time.
         await using ServiceProvider unused = Build(options, [place], service, StreamWindow, place), parts = Build(options, [place], service, StreamWindow, place);
         _ = unused.GetRequiredService<IServer>();
         IServer server = parts.GetRequiredService<IServer>();
@@ -112,7 +112,7 @@ internal sealed class GrpcServer : IAsyncDisposable
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
         await _service.StopAsync().ConfigureAwait(false);
-        // Exchanges wait for their clients first. A server whose time is up with theirs would reset the connection of a client that is slow to read, which then loses what it has not read.
+        // Twice their time, since exchanges wait for their clients first. A server that stops earlier resets the connection of a client that is slow to read, which then loses what it has not read.
         using (var timeUp = new CancellationTokenSource(2 * _options.ShutdownTimeout))
             await _server.StopAsync(timeUp.Token).ConfigureAwait(false);
         await _parts.DisposeAsync().ConfigureAwait(false);

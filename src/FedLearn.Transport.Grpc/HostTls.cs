@@ -18,7 +18,7 @@ internal static class HostTls
     /// <summary>The versions spoken. 1.3 is taken wherever both sides have it; nothing below 1.2 is safe.</summary>
     public const SslProtocols Protocols = SslProtocols.Tls12 | SslProtocols.Tls13;
 
-    // Machines under load are slow; who stays silent holds one socket for so long.
+    // Long enough for machines under load. A client that stays silent holds one socket for as long.
     private static readonly TimeSpan HandshakeTimeout = TimeSpan.FromSeconds(30);
 
     private static readonly object Key = new();
@@ -34,7 +34,7 @@ internal static class HostTls
             var client = new Client();
             connection.Items[Key] = client;
             await next(connection).ConfigureAwait(false);
-            // Somebody who says hello in TLS and then nothing more has seen this side's certificate and does not like it. Who only tries the port says no hello.
+            // A client that begins a TLS handshake and then leaves has seen this side's certificate and does not accept it. One that only tries whether the port is open begins none.
             if (client is { SaidHello: true, Refused: false, Called: false })
                 refused(client.Identity?.Name ?? NameOf(connection), ClientTls.RefusedByPeer(PlaceOf(connection), "it ended the connection right after the handshake began, and called nothing."));
         });

@@ -22,9 +22,9 @@ internal sealed partial class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHo
 
     public async Task<SessionAgreement> JoinAsync(JoinRequest request, CancellationToken cancellationToken)
     {
-        // Any pair refuses a party that none has.
+        // A party of no pair is refused by whichever pair it is given to.
         Pair pair = _pairs.FirstOrDefault(p => p.Party == request.Party.Name) ?? _pairs[0];
-        // The desk is for two who are both there: nobody waits.
+        // A desk for the two of them. Both are there, so nobody waits.
         var desk = new SessionDesk(pair.Settings.Terms, options.JoinTimeout, options.Channel.Clock);
         desk.Refused += (name, refusal) => JoinRefused.Tell(name, refusal, _log);
         Task<SessionAgreement> theirs = desk.JoinAsync(request, cancellationToken);
@@ -34,7 +34,7 @@ internal sealed partial class PairSessions(IReadOnlyList<GrpcPair> pairs, GrpcHo
             _stopping.Token.ThrowIfCancellationRequested();
             if (pair.Serving is null)
             {
-                pair.Agreement = agreement; // a session that was joined but never opened makes way
+                pair.Agreement = agreement; // replaces a session that was joined and never opened
                 return agreement;
             }
         }

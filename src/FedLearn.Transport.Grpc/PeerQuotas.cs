@@ -18,7 +18,7 @@ internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, 
     // Connections beyond the quota that are still answered, so that the peer is told why; more are closed without a word.
     private const int SpareConnections = 16;
 
-    // Peers that are remembered before those are forgotten of whom nothing is open and whose joins have come back.
+    // From so many peers on, those are forgotten that have nothing open and all of their joins left.
     internal const int KeptPeers = 1_024;
 
     private static readonly object OverQuota = new();
@@ -141,7 +141,7 @@ internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, 
     {
         bool tells = Change(name, peer =>
         {
-            // A quota that comes back little by little is used up again at once.
+            // Once a minute at most: a quota that refills little by little is used up again and again.
             bool isNews = !peer.Told && (peer.ToldAt is not { } at || clock.GetElapsedTime(at) >= TimeSpan.FromMinutes(1));
             if (isNews)
                 peer.ToldAt = clock.GetTimestamp();
@@ -167,13 +167,13 @@ internal sealed partial class PeerQuotas(GrpcQuotas limits, TimeProvider clock, 
         }
     }
 
-    // Of a peer that has nothing open, and whose joins are all back after a minute, nothing is lost.
+    // Forgetting a peer that has nothing open loses nothing once a minute has passed: by then it has all of its joins again.
     private void Forget()
     {
         foreach ((string name, Peer peer) in _peers)
             if (peer is { Connections: 0, Streams: 0, Sessions: 0 } && clock.GetElapsedTime(peer.At) >= TimeSpan.FromMinutes(1))
                 _peers.Remove(name);
-        _most = Math.Max(KeptPeers, 2 * _peers.Count); // looking through all of them must not become the attack
+        _most = Math.Max(KeptPeers, 2 * _peers.Count); // so that looking through all of them stays rare
     }
 
     [LoggerMessage(8, LogLevel.Warning, "Peer {Peer} is beyond its quota of {What}.")]

@@ -31,7 +31,7 @@ internal static class RoundVectorCodec
     public static long Write(IBufferWriter<byte> output, int round, RoundVector payload)
     {
         int data = checked((int)payload.PackedBytes);
-        // What follows the elements inside the vector, then what precedes them, then what precedes the vector.
+        // tail: what follows the elements inside the vector; inner: what precedes them there; head: what precedes the vector.
         Span<byte> tail = stackalloc byte[MostHead], inner = stackalloc byte[MostHead], head = stackalloc byte[MostHead];
         int tailLength = 0, innerLength = 0, headLength = Framing.PrefixBytes;
         if (payload.Lattice is { } lattice)
@@ -95,7 +95,7 @@ internal static class RoundVectorCodec
         return head[..headLength].ToArray();
     }
 
-    // A message up to this size is asked for as one piece of memory.
+    // A message up to this size is written into one piece of memory.
     private const int MostAtOnce = 2048;
 
     private static void WriteNumbers(IBufferWriter<byte> output, RoundVector payload)
@@ -186,7 +186,7 @@ internal static class RoundVectorCodec
         return true;
     }
 
-    // A number of 0 is left out.
+    // Protocol buffers leave out a number that is 0.
     private static void Number(Span<byte> output, ref int at, byte tag, int number)
     {
         if (number == 0)
@@ -195,7 +195,8 @@ internal static class RoundVectorCodec
         Varint(output, ref at, number);
     }
 
-    private static void Varint(Span<byte> output, ref int at, int number)
+    /// <summary>Appends a number that is not negative, as protocol buffers write one.</summary>
+    internal static void Varint(Span<byte> output, ref int at, int number)
     {
         uint left = (uint)number;
         for (; left >= 0x80; left >>= 7)

@@ -85,7 +85,7 @@ internal sealed class PreparedIds
         }
         catch (AggregateException e)
         {
-            // The caller knows nothing of threads.
+            // The error itself, as if there were no threads.
             ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
         }
 
@@ -125,7 +125,7 @@ internal static class IdSpace
     /// <summary>Below so many bits a user is warned.</summary>
     public const double WarnBits = 40;
 
-    // Places beyond this one count as open: with so many no space is small unless all are fixed.
+    // Longer ids count as impossible to guess: with so many places a space is small only where nearly all of them are fixed.
     private const int Places = 64;
 
     // A place that shows the same character in so many ids is taken as fixed, such as the letters before a number.

@@ -18,9 +18,6 @@ internal sealed record PsiHello(PsiOutput Output, bool Proof, byte[] Nonce, ulon
 
     private const byte ProofFlag = 1;
 
-    /// <summary>Whether the sender kept something.</summary>
-    public bool Resumes => Resume.AsSpan().ContainsAnyExcept((byte)0);
-
     public byte[] Write()
     {
         byte[] bytes = new byte[Bytes];

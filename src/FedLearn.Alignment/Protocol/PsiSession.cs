@@ -37,7 +37,7 @@ internal sealed partial class PsiSession : IDisposable
     private int[] _order = [];
     private UInt128[] _ownPoints = [], _made = [], _received = [];
 
-    // By chunk as they arrive: a peer that announces many ids and sends none takes no memory.
+    // Kept chunk by chunk as they arrive, so that a peer which announces many ids and sends none takes no memory.
     private UInt128[][] _peerPoints = [], _peerTags = [];
     private byte[][] _sent = [], _products = [], _proofs = [];
     private int _peerCount, _width, _pointsHeld, _tagsHeld;
@@ -78,7 +78,7 @@ internal sealed partial class PsiSession : IDisposable
             }
             catch (ConfigurationException)
             {
-                // What the peer did is the error to tell.
+                // The error to tell is what the peer did.
             }
 
             throw;
@@ -147,7 +147,7 @@ internal sealed partial class PsiSession : IDisposable
         var own = new PsiHello(_options.Output, _options.Proof, RandomNumberGenerator.GetBytes(PsiHello.NonceBytes), (ulong)OwnCount, kept?.Session ?? new byte[PsiHello.SessionBytes],
             kept is null ? 0 : (uint)_state!.Peer.Count, kept is null ? 0 : (uint)_state!.Tags.Count);
         await _channel.SendAsync(0, Message(AlignmentStep.Hello, own.Write(), "alignment: number of rows"), cancellationToken).ConfigureAwait(false);
-        // The peer may still prepare what comes before its part of the session.
+        // The peer may still be preparing its ids, and says WAITING until it is done.
         Payload first = await PsiFaults.OtherThanWaitingAsync(_channel, _options.WaitLimit, TimeProvider.System, "hello", "it to begin", cancellationToken).ConfigureAwait(false);
         PsiHello theirs = PsiHello.Read(PsiFaults.BytesOf(first as AlignmentMessage ?? throw PsiFaults.Peer(ProtocolErrors.UnexpectedMessage, _channel, "hello",
             $"sent {first.GetType().Name} where {nameof(AlignmentMessage)} was due."), _channel, AlignmentStep.Hello).Span, own, _channel);

@@ -119,7 +119,7 @@ internal sealed class PsiState : IDisposable
             string path = Path.Combine(_folder, HeaderFile), draft = path + ".new";
             try
             {
-                // A draft that stays after a failure is overwritten and removed by Clear.
+                // Should this fail, Clear overwrites the draft and removes it.
                 using var file = new FileStream(draft, DurableFile.OwnerOnly(FileMode.Create));
                 file.Write(bytes);
             }
@@ -129,7 +129,7 @@ internal sealed class PsiState : IDisposable
             }
 
             DurableFile.Publish(draft, path);
-            // The folder may be as new as the file.
+            // The folder itself may be new too.
             DurableFile.SyncFolder(Path.GetDirectoryName(Path.GetFullPath(_folder))!);
         });
     }
@@ -173,7 +173,7 @@ internal sealed class PsiState : IDisposable
         }
         catch (IOException)
         {
-            // Somebody put something else there, or begins the next session.
+            // Another file is in the folder, or the next session has begun in it.
         }
     }
 
@@ -187,7 +187,7 @@ internal sealed class PsiState : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // A file that stays locks nothing.
+            // The lock ends below; a lock file that stays does not hold it.
         }
 
         _held.Dispose();
@@ -207,7 +207,7 @@ internal sealed class PsiState : IDisposable
         }
     }
 
-    // ENOSPC, and the same of Windows.
+    // A full disk: ENOSPC on Unix, ERROR_DISK_FULL on Windows.
     private static ConfigurationException Unusable(string folder, Exception e) => new(PsiErrors.StateUnusable, PlaceOf(folder),
         e is IOException { HResult: 28 or unchecked((int)0x80070070) } ? "its disk is full." : $"it cannot be read or written ({e.GetType().Name}).",
         "Give the program a folder of its own that it may write to, with room for some hundred bytes an id (alignment.state of the job or party file).", e);

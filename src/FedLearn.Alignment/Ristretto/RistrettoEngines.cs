@@ -17,7 +17,7 @@ internal static class RistrettoEngines
         _ => throw new ArgumentOutOfRangeException(nameof(engine), engine, "There is no such engine."),
     };
 
-    // Where it does not agree with libsodium it is not used, and nobody asks why twice.
+    // Compared with libsodium once a process; where they do not agree it is not used.
     private static readonly Lazy<IRistrettoEngine?> Checked = new(() => VectorRistretto.IsSupported && new VectorRistretto() is var engine && engine.Agrees(SodiumRistretto.Instance) ? engine : null);
 
     private static IRistrettoEngine? Vector() => Checked.Value;

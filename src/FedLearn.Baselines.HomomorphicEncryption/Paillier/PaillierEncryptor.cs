@@ -8,7 +8,7 @@ namespace FedLearn.Baselines.HomomorphicEncryption.Paillier;
 /// <summary>Encryption under a public key, and what can be computed with ciphertexts.</summary>
 internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfuscator, PaillierVariant variant, Workers workers) : IEncryptor
 {
-    // Rows of a column that one call multiplies where each has its own power: small enough to stop soon, and to share a few columns among threads.
+    // Rows of a column that one call multiplies in the variants with one power an entry: few enough to stop soon, and to share a few columns among threads.
     private const int EntriesAtOnce = 256;
     private bool _disposed;
 
@@ -24,7 +24,7 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
         // What is sent is one array.
         if ((long)values.Length * key.Words * sizeof(ulong) > Array.MaxLength)
             throw new ConfigurationException(GlmJointErrors.NotEncryptable, "training.batchesPerEpoch", "a batch has more rows than one message holds ciphertexts of this scheme.", "Use more batches per epoch.");
-        CheckRange(values.Span, nameof(values));
+        SchemeArguments.CheckNumbers(values.Span, nameof(values));
         return Start<CipherVector>(() =>
         {
             ulong[] words = Allocate(values.Length);
@@ -82,7 +82,7 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
         if (columns.Length == 0 || columns.Length % rows != 0)
             throw new ArgumentException("There is no whole number of columns.", nameof(columns));
-        CheckRange(columns.Span, nameof(columns));
+        SchemeArguments.CheckNumbers(columns.Span, nameof(columns));
         return cancellationToken.IsCancellationRequested ? Task.FromCanceled<PlainColumns>(cancellationToken) : Task.FromResult<PlainColumns>(new PaillierColumns(columns.ToArray(), rows));
     }
 
@@ -117,7 +117,7 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
 
     private ulong[] Products(ulong[] ciphertexts, double[] columns, int rows, int count, CancellationToken cancellationToken)
     {
-        // With fewer columns than threads, or a power an entry, a column is cut into parts; part k of column j is result k count + j.
+        // A column is cut into parts where there are fewer columns than threads, or one power an entry; part k of column j is result k count + j.
         int part = variant == PaillierVariant.Fast ? (rows + Math.Max(1, workers.Threads / count) - 1) / Math.Max(1, workers.Threads / count) : Math.Min(rows, EntriesAtOnce);
         int parts = (rows + part - 1) / part;
         ulong[] results = Allocate(checked(parts * count));
@@ -197,13 +197,6 @@ internal sealed unsafe class PaillierEncryptor(PublicKey key, IObfuscator obfusc
         GC.KeepAlive(this);
         return result;
     }, cancellationToken);
-
-    private static void CheckRange(ReadOnlySpan<double> values, string name)
-    {
-        foreach (double value in values)
-            if (!FixedPoint.InRange(value))
-                throw new ArgumentException("A number is not finite, or beyond 2^20.", name);
-    }
 }
 
 /// <summary>Ciphertexts, one a number.</summary>

@@ -65,11 +65,7 @@ public sealed class PaillierScheme : IAdditiveScheme
     /// <inheritdoc cref="IAdditiveScheme.SumError" path="/*[not(self::summary)]" />
     public double SumError(int rows, double shareBound, double columnBound)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
-        if (!(double.IsFinite(shareBound) && shareBound > 0))
-            throw new ArgumentOutOfRangeException(nameof(shareBound), "It must be finite and above 0.");
-        if (!(double.IsFinite(columnBound) && columnBound > 0))
-            throw new ArgumentOutOfRangeException(nameof(columnBound), "It must be finite and above 0.");
+        SchemeArguments.CheckBounds(rows, shareBound, columnBound);
         if (shareBound > FixedPoint.Largest || columnBound > FixedPoint.Largest)
             return double.PositiveInfinity;
         // Rounding moves each share by at most 2^-65, so r_i by e = 256 2^-65, and x_i by at most f = 2^-53: |(r + e)(x + f) - r x| <= |r| f + |x| e + e f.

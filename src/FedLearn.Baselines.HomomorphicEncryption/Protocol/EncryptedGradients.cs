@@ -71,7 +71,7 @@ public sealed class EncryptedGradients : IJointGradients
         ArgumentNullException.ThrowIfNull(rows);
         long start = Stopwatch.GetTimestamp();
         _rows = rows;
-        // In he+dp rows are within 1, declared and enforced, so that nothing is told of them.
+        // In he+dp rows are declared, and kept, within length 1, so that their largest number need not be told.
         bool noised = _plan.Mode == PrivacyMode.HeDp;
         int bits = noised ? 0 : ColumnBits(rows);
         double[] own = [rows.Layout.Rows, rows.Layout.Count, rows.Columns, rows.TargetBound ?? 0, bits];
@@ -195,7 +195,7 @@ public sealed class EncryptedGradients : IJointGradients
                 continue;
             MessageRoom.Check("masked products with all columns", ((masked.Bytes.Length - 1) / Columns + 1L) * rows.Columns, "use fewer columns", [Arbiter]);
             long shares = (long)saved.Length * rows.Layout.LargestSize;
-            // A ciphertext of some schemes holds many numbers; how many only a whole batch tells.
+            // A ciphertext of some schemes holds many numbers, so the size of a whole batch is looked at before it is called too large.
             if (rows.Peers.Any(peer => shares > peer.MaxMessageBytes - MessageRoom.Envelope))
             {
                 using CipherVector batch = await _encryptor.EncryptAsync(new double[rows.Layout.LargestSize], cancellationToken).ConfigureAwait(false);
@@ -212,7 +212,7 @@ public sealed class EncryptedGradients : IJointGradients
         if (passives.Count == 1)
             return await ExchangeAsync(round, own, passives[0], cancellationToken).ConfigureAwait(false);
         long since = Stopwatch.GetTimestamp();
-        // Whoever has sent its share waits for that of the slowest.
+        // A party that has sent its share waits for the slowest of the others.
         EncryptedShares[] received = await ChannelGuard.WhileTheyWaitAsync([Arbiter, .. passives],
             stop => Task.WhenAll(passives.Select(p => p.ReceiveAsync<EncryptedShares>(round, own.Length, stop).AsTask())), cancellationToken).ConfigureAwait(false);
         Waited(since);

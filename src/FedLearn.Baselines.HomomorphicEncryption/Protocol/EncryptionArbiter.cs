@@ -194,7 +194,7 @@ public sealed class EncryptionArbiter
                 throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, channel.RemoteParty, "before round 0", "it names other numbers of rows or batches than the party before it, or impossible ones.",
                     "Check that all parties run the same job on the same common rows.");
             sizes.Add(theirs);
-            // The sum goes to every party as one of 32 bits.
+            // Every party is told the sum, as a number of 32 bits.
             if (sizes.Sum(s => s[2]) > int.MaxValue)
                 throw ProtocolErrors.Peer(GlmJointErrors.SizesDiffer, channel.RemoteParty, "before round 0", "with its columns there are more than 2^31 - 1, which is impossible.",
                     "Check that all parties run the same release of the software.");

@@ -113,11 +113,7 @@ public sealed class CkksScheme : IAdditiveScheme
     /// </remarks>
     public double SumError(int rows, double shareBound, double columnBound)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
-        if (!(double.IsFinite(shareBound) && shareBound > 0))
-            throw new ArgumentOutOfRangeException(nameof(shareBound), "It must be finite and above 0.");
-        if (!(double.IsFinite(columnBound) && columnBound > 0))
-            throw new ArgumentOutOfRangeException(nameof(columnBound), "It must be finite and above 0.");
+        SchemeArguments.CheckBounds(rows, shareBound, columnBound);
         const double Eta = 1.0 / (1L << 45), Noise = (N / 2) + 1, Rounding = 1 + 1e-9;
         double unit = ProductScale / Slots, root = Math.Sqrt(N), total = Noise;
         int full = rows / Slots, rest = rows % Slots;
@@ -264,7 +260,7 @@ internal sealed class CkksEncryptor(ISealEngine[] engines, AnswerSpace answers, 
     public async Task<CipherVector> EncryptAsync(ReadOnlyMemory<double> values, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfZero(values.Length, nameof(values));
-        CkksWork.CheckRange(values.Span, nameof(values));
+        SchemeArguments.CheckNumbers(values.Span, nameof(values));
         return await VectorAsync(values.Length, (engine, b) =>
             engine.EncryptAsync(values.Slice(b * Slots, Math.Min(Slots, values.Length - (b * Slots))), CkksScheme.ShareScale, cancellationToken)).ConfigureAwait(false);
     }
@@ -293,7 +289,7 @@ internal sealed class CkksEncryptor(ISealEngine[] engines, AnswerSpace answers, 
         ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
         if (columns.IsEmpty || columns.Length % rows != 0)
             throw new ArgumentException("It does not hold whole columns.", nameof(columns));
-        CkksWork.CheckRange(columns.Span, nameof(columns));
+        SchemeArguments.CheckNumbers(columns.Span, nameof(columns));
         int count = columns.Length / rows, blocks = CkksWork.Blocks(rows);
         var result = new CkksColumns(engines, rows, count, blocks);
         try
@@ -482,13 +478,6 @@ internal static class CkksWork
         {
             await Task.WhenAll(underWay).ConfigureAwait(false);
         }
-    }
-
-    internal static void CheckRange(ReadOnlySpan<double> values, string name)
-    {
-        foreach (double value in values)
-            if (!(Math.Abs(value) <= CkksScheme.Largest))
-                throw new ArgumentException("A number is not finite, or above 2^20.", name);
     }
 
     internal static void Require(bool expected)

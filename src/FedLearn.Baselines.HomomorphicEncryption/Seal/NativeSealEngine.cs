@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Runtime.InteropServices;
 using FedLearn.Diagnostics;
 
@@ -15,11 +14,11 @@ internal sealed class NativeSealEngine : ISealEngine
 
     private readonly SealC _seal;
     private readonly ulong[] _parameters = new ulong[4];
-    // Also the lock under which calls are issued, so that none follows the last one.
+    // Also the lock under which calls are queued, so that no call is queued behind the last one.
     private readonly ConcurrentExclusiveSchedulerPair _schedulers = new();
     private readonly TaskFactory _inOrder;
 
-    // Touched only by what runs in order, after the constructor.
+    // After the constructor these are used only by calls that run in order.
     private readonly SealObject _context, _encoder, _evaluator;
     private readonly Dictionary<int, SealObject> _ciphertexts = [];
     private readonly Dictionary<int, SealObject> _plaintexts = [];
@@ -62,13 +61,7 @@ internal sealed class NativeSealEngine : ISealEngine
     }
 
     /// <summary>An engine on the first of some names that the system finds, null where it finds none.</summary>
-    internal static NativeSealEngine? TryLoadAny(IEnumerable<string> names)
-    {
-        foreach (string name in names)
-            if (NativeLibrary.TryLoad(name, Assembly.GetExecutingAssembly(), DllImportSearchPath.SafeDirectories | DllImportSearchPath.AssemblyDirectory, out nint library))
-                return On(library);
-        return null;
-    }
+    internal static NativeSealEngine? TryLoadAny(IEnumerable<string> names) => NativeLibraries.Load(names) is not 0 and var library ? On(library) : null;
 
     private static NativeSealEngine On(nint library) =>
         new(new SealC(name => NativeLibrary.TryGetExport(library, name, out nint address) ? address : 0));

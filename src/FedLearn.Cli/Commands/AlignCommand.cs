@@ -44,7 +44,7 @@ internal static class AlignCommand
             HelpName = "FILE|DIR",
         };
         WordOption<PsiOutput> output = Options.Word("--output", "Who learns what, in place of alignment.output of the job; the same at every party. Others than both are for two parties.", JobAlignment.Outputs);
-        output.Required = false; // the job says
+        output.Required = false; // without it the job's own word holds
         var proof = new Option<bool?>("--proof")
         {
             Description = "Prove to each other that one secret was used for all ids, in place of alignment.proof of the job; the same at every party. Takes about three times as long with libsodium; not with size-only.",
@@ -133,14 +133,14 @@ internal static class AlignCommand
     private static void Show(JsonObject document, Terminal terminal)
     {
         Table table = new Table().Border(TableBorder.Ascii2).AddColumns("party", "ids", "common", "seconds", "ids/s", "sent", "received", "peak memory");
-        foreach (JsonObject party in Parties(document))
+        foreach (JsonObject party in ReportParts.Parties(document))
             table.AddRow(Markup.Escape((string)party["name"]!), Count(party["ids"]), party["commonRows"] is null ? "not told" : Count(party["commonRows"]), ReportWriter.Number(party["seconds"]),
                 party["idsPerSecond"] is { } speed ? ((double)speed).ToString("0", CultureInfo.InvariantCulture) : "-",
                 ReportWriter.Bytes((long)party["bytesSent"]!), ReportWriter.Bytes((long)party["bytesReceived"]!), ReportWriter.Bytes((long)party["peakMemoryBytes"]!));
         terminal.Styled.Write(table);
         if (document["alignment"]!["commonRows"] is { } common && (long)common == 0)
             terminal.Log("no id is common: check that the id columns hold the same kind of id, written the same way");
-        foreach (JsonObject party in Parties(document))
+        foreach (JsonObject party in ReportParts.Parties(document))
         {
             string name = (string)party["name"]!;
             if ((long)party["repeatedRows"]! > 0)
@@ -148,13 +148,11 @@ internal static class AlignCommand
             terminal.Log(party["index"] is { } index ? $"{name}: {(string)index!}" : $"{name}: no index, since the output is {(string)document["alignment"]!["output"]!}");
         }
 
-        foreach (string leak in document["alignment"]!["leaks"]!.AsArray().Select(l => (string)l!))
+        foreach (string leak in ReportParts.Strings(document["alignment"]!["leaks"]))
             terminal.Log($"disclosed: {leak}");
-        foreach (string warning in document["alignment"]!["warnings"]!.AsArray().Select(w => (string)w!))
+        foreach (string warning in ReportParts.Strings(document["alignment"]!["warnings"]))
             terminal.Log($"warning: {warning}");
     }
-
-    private static IEnumerable<JsonObject> Parties(JsonObject document) => document["parties"]!.AsArray().Select(p => p!.AsObject());
 
     private static string Count(JsonNode? count) => ((long)count!).ToString(CultureInfo.InvariantCulture);
 }

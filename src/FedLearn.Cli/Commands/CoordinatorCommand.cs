@@ -57,7 +57,7 @@ internal static class CoordinatorCommand
         {
             Terminal terminal = Terminal.Of(parsed);
             CoordinatorFile file = CoordinatorFile.Load(parsed.GetRequiredValue(config), FileOverrides.Here(parsed.GetValue(set) ?? [], OverridableFile.Coordinator));
-            // Connections in progress may need their whole time after Ctrl-C; the tool's own limit is for verbs that do not listen to it.
+            // Connections in progress may need all of their time after Ctrl-C; the usual limit is for verbs that do not react to it.
             parsed.InvocationConfiguration.ProcessTerminationTimeout = file.StopTime + Coordinator.EndTime;
             await Coordinator.RunAsync(file, terminal.Log, cancellationToken).ConfigureAwait(false);
             return 0;

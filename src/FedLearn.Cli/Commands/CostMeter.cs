@@ -51,7 +51,7 @@ internal static class CostMeter
         (GlmJob job, double[] epochs, double start) = await CostTrial.RunAsync(ledgerFolder, stop).ConfigureAwait(false);
         double seconds = epochs[epochs.Length / 2];
         GlmCost parts = GlmCost.Predict(job, CostTrial.Sizes, rates with { SecondsPerNoisyRound = 0, SecondsOfStart = 0, SecondsOfNoisyStart = 0 }, GlmCostLink.Loopback, oneMachine: true);
-        // Less than nothing where what waits in a round is more awake than what the parts were measured with; a quarter of its messages it takes in any case.
+        // Below 0 where a round's threads are more awake than those that the parts were measured with; but a round takes at least a quarter of what its messages take.
         double beyond = (seconds - parts.SecondsPerEpoch) * parts.Epochs / parts.Rounds, least = -1.5 * rates.SecondsPerMessage;
         return (Math.Max(least, beyond), start, Disturbed(epochs, tooFast: beyond < least));
     }

@@ -5,6 +5,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Storage.Sqlite;
+using static System.FormattableString;
 
 namespace FedLearn.Cli.Commands;
 
@@ -66,7 +67,7 @@ internal static class CostPlan
         List<string> lines =
         [
             "",
-            Text($"cost of the training rounds, predicted from rates {rates.Source}; {(setting.OneMachine ? "all parties on one machine" : "each party on a machine of its own")}, {Line(setting.Link)}"),
+            Invariant($"cost of the training rounds, predicted from rates {rates.Source}; {(setting.OneMachine ? "all parties on one machine" : "each party on a machine of its own")}, {Line(setting.Link)}"),
             "  mode           seconds   an epoch    kernels     family      noise       sync   messages       line      start  processor",
         ];
         if (note is not null)
@@ -82,7 +83,7 @@ internal static class CostPlan
             }
             catch (PrivacyRefusedException refusal)
             {
-                // The bits of a message follow from its noise.
+                // Without noise there is no size either: the bits of a message follow from its noise.
                 modes.Add(new JsonObject { ["mode"] = mode, ["refused"] = refusal.Id });
                 lines.Add($"  {mode,-10} refused: {refusal.Id}, see docs/errors/{refusal.Id}.md");
                 continue;
@@ -93,18 +94,18 @@ internal static class CostPlan
             GlmCostSeconds s = cost.Training;
             lines.Add($"  {mode,-10}" + string.Concat(((double[])[s.Total, cost.SecondsPerEpoch, s.Kernels, s.Family, s.Noise, s.Sync, s.Messages, s.Link, s.Start, cost.ProcessorSeconds]).Select(v => $"{Number(v),11}")));
             foreach (GlmPartyTraffic party in cost.Traffic)
-                bytes.Add(Text($"  {mode,-10} {party.Party.Name,-16} {party.Rounds.Messages,10} {party.Rounds.MessageBytes,14} {party.Rounds.FrameBytes,12}  {(party.Preparation + party.Evaluation).FrameBytes,12}"));
+                bytes.Add(Invariant($"  {mode,-10} {party.Party.Name,-16} {party.Rounds.Messages,10} {party.Rounds.MessageBytes,14} {party.Rounds.FrameBytes,12}  {(party.Preparation + party.Evaluation).FrameBytes,12}"));
             if (outboxes.Any(size => size > 0))
                 files.Add($"outboxes beside the ledgers, while the job runs: at most {string.Join(", ", cost.Traffic.Zip(outboxes).Where(o => o.Second > 0).Select(o => $"{o.First.Party.Name} {Number(o.Second / 1e6)} MB"))}");
             if (cost.OutsideSeconds > 0.01)
-                lines.Add(Text($"  {"",-10} and {Number(cost.OutsideSeconds)} s of messages before and after the rounds"));
+                lines.Add(Invariant($"  {"",-10} and {Number(cost.OutsideSeconds)} s of messages before and after the rounds"));
         }
 
         lines.AddRange(bytes);
         lines.AddRange(files);
         string tables = sizes.TableRows is null ? " and tables without other rows" : "";
-        lines.Add((testRows is not null ? Text($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test rows, {testRows},{tables} an estimate; seconds")
-            : Text($"bytes are exact for these numbers of rows and columns, with {sizes.TestRows} test rows{tables}; seconds")) + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
+        lines.Add((testRows is not null ? Invariant($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test rows, {testRows},{tables} an estimate; seconds")
+            : Invariant($"bytes are exact for these numbers of rows and columns, with {sizes.TestRows} test rows{tables}; seconds")) + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
         return new(document, lines);
     }
 
@@ -150,7 +151,7 @@ internal static class CostPlan
         {
             ["name"] = t.Party.Name,
             ["role"] = Words.Of(t.Party.Role),
-            // What the report of a run over gRPC has under the same names.
+            // The same as these keys are in the report of a run over gRPC.
             ["messagesSent"] = t.Total.Messages,
             ["bytesSent"] = t.Total.MessageBytes,
             ["rounds"] = Count(t.Rounds),
@@ -168,9 +169,7 @@ internal static class CostPlan
     };
 
     private static string Line(GlmCostLink link) => link == GlmCostLink.Loopback ? "no line between them"
-        : Text($"a line of {(double.IsFinite(link.BytesPerSecond) ? Number(link.BytesPerSecond * 8e-6) + " Mbit/s" : "no limit")} and {Number(link.LatencySeconds * 1e3)} ms one way");
+        : Invariant($"a line of {(double.IsFinite(link.BytesPerSecond) ? Number(link.BytesPerSecond * 8e-6) + " Mbit/s" : "no limit")} and {Number(link.LatencySeconds * 1e3)} ms one way");
 
     private static string Number(double value) => value.ToString("G4", CultureInfo.InvariantCulture);
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

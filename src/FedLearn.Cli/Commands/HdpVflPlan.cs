@@ -7,6 +7,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Privacy;
+using static System.FormattableString;
 
 namespace FedLearn.Cli.Commands;
 
@@ -38,7 +39,7 @@ internal static class HdpVflPlan
         };
         List<string> lines =
         [
-            Text($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
+            Invariant($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
         ];
         string[] warnings = [.. plan.NarrowBounds(plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active))];
         if (warnings.Length > 0)
@@ -75,7 +76,7 @@ internal static class HdpVflPlan
 
         Choice[] Choices(HdpVflParameters p) => [.. Words.Calibrations.Select(c => Choose(c.Word, plan.Noise with { Calibration = c.Meaning }, p, side, budget, columns))];
         Choice[] choices = Choices(parameters);
-        // The paper's noise may break the budget above epsilon 1 or so; it is then no choice.
+        // Above epsilon 1 or so the paper's noise may exceed the budget's delta; it is then not recommended.
         Choice? best = choices.Where(c => c.Noise is { } noise && !(noise.ActualDelta > budget.Delta)).MinBy(c => c.GradientNoise);
         Choice job = Choose("this job", plan.Noise, parameters, side, budget, columns, plan.Noise.Share);
         document["job"] = Describe(job);
@@ -83,7 +84,7 @@ internal static class HdpVflPlan
         document["best"] = best?.Word;
         document["calibrations"] = new JsonObject(choices.Select(c => KeyValuePair.Create(c.Word, (JsonNode?)Describe(c))));
 
-        lines.Add(Text($"{party.Party.Name} ({document["role"]}): epsilon {budget.Epsilon:G4}, delta {budget.Delta:G4}, mu {mu:G6}, {columns} {Counted.Noun(columns, "column")}"));
+        lines.Add(Invariant($"{party.Party.Name} ({document["role"]}): epsilon {budget.Epsilon:G4}, delta {budget.Delta:G4}, mu {mu:G6}, {columns} {Counted.Noun(columns, "column")}"));
         lines.Add(Row("calibration", "sigma", "own term", "drift term", "share", "gradient", "noise in"));
         lines.Add(Row("", "", "", "", "", "sigma", "gradients"));
         foreach (Choice choice in choices.Append(job))
@@ -91,18 +92,18 @@ internal static class HdpVflPlan
             lines.Add(choice.Noise is not { } noise ? $"  {choice.Word,-18} refused: {choice.Refusal!.Id}, see docs/errors/{choice.Refusal.Id}.md"
                 : Row(choice.Word, Number(noise.SigmaCharged), Number(noise.OwnTerm), Number(noise.DriftTerm), Number(choice.Share), Number(noise.GradientSigmaCharged), Number(choice.GradientNoise)));
             if (choice.Noise?.ActualDelta is { } actual && actual > budget.Delta)
-                lines.Add(Text($"  {"",-18} reaches delta {actual:G4}, above the budget"));
+                lines.Add(Invariant($"  {"",-18} reaches delta {actual:G4}, above the budget"));
         }
 
         if (job.Noise?.EvaluationNoise is { } final)
-            lines.Add(Text($"  final weights, evaluation charged: sigma {final.Sigma:G5}"));
+            lines.Add(Invariant($"  final weights, evaluation charged: sigma {final.Sigma:G5}"));
         lines.Add($"  best: {best?.Word ?? "none"}");
         lines.Add(Row("what if", [.. choices.Select(c => c.Word)]));
         var whatIf = new JsonArray();
         foreach ((string change, double value, HdpVflParameters changed) in Changes(parameters))
         {
             Choice[] then = Choices(changed);
-            lines.Add(Row(Text($"{change} {value:G5}"), [.. then.Select(c => Number(c.Noise?.SigmaCharged))]));
+            lines.Add(Row(Invariant($"{change} {value:G5}"), [.. then.Select(c => Number(c.Noise?.SigmaCharged))]));
             var sigmas = new JsonObject { ["change"] = change, ["value"] = value };
             foreach (Choice choice in then)
                 sigmas[choice.Word] = choice.Noise?.SigmaCharged;
@@ -124,7 +125,7 @@ internal static class HdpVflPlan
         }
         catch (FedLearnException refusal) when (refusal is PrivacyRefusedException || refusal.Id == PrivacyErrors.InvalidLayout)
         {
-            // More batches than one of the calibrations can do with are no reason to say nothing of the others.
+            // One calibration may refuse so many batches; the others are shown all the same.
             return new(word, null, null, double.NaN, refusal);
         }
     }
@@ -187,6 +188,4 @@ internal static class HdpVflPlan
     private static string Row(string first, params string[] cells) => $"  {first,-18}{string.Concat(cells.Select(cell => $"{cell,13}"))}";
 
     private static string Number(double? value) => value is { } number ? number.ToString("G5", CultureInfo.InvariantCulture) : "-";
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

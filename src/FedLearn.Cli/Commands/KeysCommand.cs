@@ -6,6 +6,7 @@ using System.Text;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 using Spectre.Console;
@@ -57,11 +58,11 @@ internal static class KeysCommand
             """)
         { party, folder, days, json };
         command.SetAction(parsed => Make(parsed, parsed.GetRequiredValue(party), parsed.GetRequiredValue(folder),
-            parsed.GetResult(days) is null ? TrialCertificate.DefaultLifetime.Days : parsed.GetValue(days), parsed.GetValue(json)));
+            parsed.GetResult(days) is null ? TrialCertificate.DefaultLifetime.Days : parsed.GetValue(days), json));
         return command;
     }
 
-    private static void Make(ParseResult parsed, string name, string place, int lifetime, bool json)
+    private static void Make(ParseResult parsed, string name, string place, int lifetime, Option<bool> json)
     {
         if (!RunFileReader.IsPartyName(name))
             throw new ConfigurationException(CliErrors.Usage, "--party", "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
@@ -98,22 +99,18 @@ internal static class KeysCommand
         terminal.Log($"  \"{name}\": \"{pin}\"");
         terminal.Log($"For this party's own file, in this folder, with the pins of the others for PEER:");
         terminal.Log($"  \"tls\": {{ \"certificate\": \"{own["certificate"]}\", \"key\": \"{own["key"]}\", \"peers\": {{ \"PEER\": \"sha256:...\" }} }}");
-        if (json)
+        ReportWriter.Print(parsed, json, new JsonObject
         {
-            var document = new JsonObject
-            {
-                ["party"] = name,
-                ["certificateFile"] = certificateFile,
-                ["keyFile"] = keyFile,
-                ["certificate"] = Describe(certificate, TimeProvider.System),
-                ["peers"] = new JsonObject { [name] = pin },
-                ["tls"] = own,
-            };
-            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
-        }
+            ["party"] = name,
+            ["certificateFile"] = certificateFile,
+            ["keyFile"] = keyFile,
+            ["certificate"] = Describe(certificate, TimeProvider.System),
+            ["peers"] = new JsonObject { [name] = pin },
+            ["tls"] = own,
+        });
     }
 
-    // As it stands in JSON, on Windows too.
+    // A path that can be pasted into JSON as it is, on Windows too.
     private static string Pasted(string path) => path.Replace('\\', '/');
 
     private static Command Show()
@@ -137,14 +134,14 @@ internal static class KeysCommand
             IReadOnlyList<X509Certificate2> certificates = GrpcSecurity.LoadCertificates(path);
             var document = new JsonObject { ["file"] = path, ["certificates"] = new JsonArray([.. certificates.Select(c => (JsonNode)Describe(c, TimeProvider.System))]) };
             Terminal terminal = Terminal.ForResult(parsed, parsed.GetValue(json));
-            foreach (JsonObject c in document["certificates"]!.AsArray().Select(c => c!.AsObject()))
+            foreach (JsonObject c in ReportParts.Objects(document["certificates"]))
             {
                 Table table = new Table().Border(TableBorder.Ascii2).HideHeaders().AddColumns("", "");
                 void Row(string name, string? value) => table.AddRow(name, Markup.Escape(value ?? "-"));
                 Row("pin", (string)c["pin"]!);
                 Row("certificate pin", (string)c["certificatePin"]!);
                 Row("subject", (string)c["subject"]!);
-                Row("names", string.Join(", ", c["names"]!.AsArray().Select(n => (string)n!)));
+                Row("names", string.Join(", ", ReportParts.Strings(c["names"])));
                 Row("issuer", (bool)c["selfSigned"]! ? "itself" : (string)c["issuer"]!);
                 Row("valid from", (string)c["validFrom"]!);
                 Row("valid until", (string)c["validUntil"]! + ((string)c["state"]! == "valid" ? "" : $" ({(string)c["state"]!})"));
@@ -152,8 +149,7 @@ internal static class KeysCommand
                 terminal.Styled.Write(table);
             }
 
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, document);
         });
         return command;
     }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Parties;
@@ -65,12 +66,11 @@ internal static class LedgerCommand
             };
             Terminal terminal = Terminal.Of(parsed);
             Print(Terminal.ForResult(parsed, parsed.GetValue(json)), document);
-            foreach (string caveat in document["warnings"]!.AsArray().Select(text => (string)text!))
+            foreach (string caveat in ReportParts.Strings(document["warnings"]))
                 terminal.Log($"warning: {caveat}");
             if (audit.Fault is { } fault)
                 terminal.Log($"warning: the ledger does not verify: {fault} What is shown are the rows before that.");
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, document);
             audit.ThrowIfBroken();
         });
         return command;
@@ -105,15 +105,14 @@ internal static class LedgerCommand
             if (audit.Head.Length == 0)
                 throw new ConfigurationException(SqliteLedgerErrors.NotALedger, path, "the file is empty: it has never held a charge, or has lost them.",
                     "Name the ledger; where this is it and it has held charges, put back the newest copy.");
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
-                {
-                    ["ok"] = audit.Fault is null,
-                    ["rows"] = audit.Rows,
-                    ["head"] = audit.Head,
-                    ["badRow"] = audit.BadRow,
-                    ["fault"] = audit.Fault,
-                }.ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, new JsonObject
+            {
+                ["ok"] = audit.Fault is null,
+                ["rows"] = audit.Rows,
+                ["head"] = audit.Head,
+                ["badRow"] = audit.BadRow,
+                ["fault"] = audit.Fault,
+            });
             audit.ThrowIfBroken();
             Terminal.ForResult(parsed, parsed.GetValue(json)).Log($"{path}: all rows verify: {audit.Rows}:{audit.Head}");
         });
@@ -124,7 +123,7 @@ internal static class LedgerCommand
     {
         if (text is null)
             return null;
-        // The line is given back as it was kept, with the name of the file and all; the file may be elsewhere by now.
+        // The line may be given back whole, with the name of the file before its end; the file may be elsewhere by now.
         text = text.TrimEnd();
         text = text[(text.LastIndexOf(' ') + 1)..];
         int colon = text.IndexOf(':', StringComparison.Ordinal);
@@ -187,14 +186,14 @@ internal static class LedgerCommand
                 tables.Add(table);
         int[] ofEntry = [.. entries.Select(e => numbers[e.Charge.DataSet.Fingerprint])];
         var shared = SharedTables.Of(tables);
-        // Tables that share rows with the same tables have the same sums, as all tables of a job that is run again and again with a few rows more.
+        // Tables that share rows with the same tables have the same sums, so each sum is made once: a job that runs again and again with a few rows more has many such tables.
         var made = new Dictionary<(string Party, string Shared), Spending>();
         foreach (PrivacyCharge of in entries.Select(e => e.Charge).DistinctBy(c => (c.Party, c.DataSet.Fingerprint)))
         {
             int number = numbers[of.DataSet.Fingerprint];
             (string Party, string Shared) key = (of.Party, shared.KeyOf(number));
             if (!made.TryGetValue(key, out Spending? spending))
-                // As charges of the table itself: that they share rows with it is known.
+                // The charges are taken as charges of this table itself: that theirs share rows with it is known by now.
                 made.Add(key, spending = new Spending(of, [.. entries.Where((_, i) => shared.AreShared(number, ofEntry[i]))
                     .Select(e => e with { Charge = e.Charge with { DataSet = of.DataSet } })]));
             yield return (of, spending);
@@ -253,7 +252,7 @@ internal static class LedgerCommand
         ["dataSet"] = of.DataSet.Fingerprint,
         ["unit"] = Word(sum.Unit),
         ["units"] = new JsonArray([.. sum.Units.Select(unit => (JsonNode)unit)]),
-        // Then epsilon and mu are the least that was spent, and no guarantee against the peer.
+        // Where there are any, epsilon and mu are the least that was spent, and no guarantee against the peer.
         ["ownMessages"] = sum.OwnMessages,
         ["pureEpsilon"] = sum.Total.PureEpsilon,
         ["mu"] = sum.Total.Mu,
@@ -265,17 +264,17 @@ internal static class LedgerCommand
     private static void Print(Terminal terminal, JsonObject document)
     {
         var charges = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("date", "party", "table", "job", "mechanism", "unit", "adjacency", "pure epsilon", "mu", "state", "share");
-        foreach (JsonObject c in document["charges"]!.AsArray().Select(c => c!.AsObject()))
+        foreach (JsonObject c in ReportParts.Objects(document["charges"]))
             charges.AddRow(Cells(c["at"]!.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture), Text(c, "party"), Text(c, "dataSet")[..ShortId], Text(c, "job"),
                 Text(c, "mechanism") + (c["testNoise"]!.GetValue<bool>() ? " (test noise: NOT PRIVATE)" : ""), Text(c, "unit"), Text(c, "adjacency"),
                 Number(c, "pureEpsilon"), Number(c, "mu"), Text(c, "state"), Number(c, "share")));
         terminal.Styled.Write(charges);
         var totals = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("party", "table", "unit", "pure epsilon", "mu", "epsilon", "at delta", "left for one job");
-        foreach (JsonObject t in document["totals"]!.AsArray().Select(t => t!.AsObject()))
+        foreach (JsonObject t in ReportParts.Objects(document["totals"]))
         {
             bool own = t["ownMessages"]!.GetValue<int>() > 0;
             string Least(string name) => t[name] is not null && own ? $"at least {Number(t, name)}" : Number(t, name);
-            string units = string.Join(", ", t["units"]!.AsArray().Select(u => (string)u!));
+            string units = string.Join(", ", ReportParts.Strings(t["units"]));
             totals.AddRow(Cells(Text(t, "party"), Text(t, "dataSet")[..ShortId], units, Number(t, "pureEpsilon"), Least("mu"), Least("epsilon"), Number(t, "delta"),
                 t["left"] is not null && own ? $"at most {Number(t, "left")}" : Number(t, "left")));
         }

@@ -47,8 +47,7 @@ internal static class ModelCommand
         {
             GlmModel model = Load("model show", parsed.GetRequiredValue(directory), parsed.GetRequiredValue(party));
             Print(Terminal.ForResult(parsed, parsed.GetValue(json)), model);
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(Document(model).ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, Document(model));
         });
         return command;
     }
@@ -86,13 +85,12 @@ internal static class ModelCommand
                 terminal.Log("note: the model was trained with offsets; add each row's offset to its score");
             if (model.PeerLink is { } link)
                 terminal.Log(string.Create(CultureInfo.InvariantCulture, $"note: the passive parties' scores enter as log(max({link.Center:R} + {link.Slope:R} x their sum, {link.Least:R}))"));
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(new JsonObject
-                {
-                    ["onnx"] = Path.GetFullPath(path),
-                    ["columns"] = new JsonArray([.. columns.Select(c => (JsonNode)c.Name)]),
-                    ["outputs"] = model.Outputs,
-                }.ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, new JsonObject
+            {
+                ["onnx"] = Path.GetFullPath(path),
+                ["columns"] = new JsonArray([.. columns.Select(c => (JsonNode)c.Name)]),
+                ["outputs"] = model.Outputs,
+            });
         });
         return command;
     }
@@ -191,7 +189,7 @@ internal static class ModelCommand
         terminal.Styled.Write(table);
     }
 
-    // The appended constant is no column.
+    // The constant that the feature map appends has no scaled column.
     private static ScaledColumn? Column(GlmModel model, int feature) =>
         model.Features.Description.Columns is var columns && feature < columns.Count ? columns[feature] : null;
 

@@ -58,7 +58,7 @@ internal static class PartyCommand
                     return 0;
                 case PartyVerb.Service:
                     ServiceOptions service = options.Service(parsed, choice.Overrides);
-                    // Sessions in progress may need all of their time after a stop; the tool's own limit is for verbs that do not listen to it.
+                    // Sessions in progress may need all of their time after a stop; the usual limit is for verbs that do not react to it.
                     parsed.InvocationConfiguration.ProcessTerminationTimeout = service.StopTime + ServiceOptions.EndTime;
                     return await PartyService.RunAsync(new ServiceRequest(choice.Files, choice.Overrides, service.Results, service.Health, service.StopTime), terminal, cancellationToken).ConfigureAwait(false);
             }
@@ -188,7 +188,7 @@ internal static class PartyCommand
 
     /// <summary>Has the server of a party that listens compiled on another processor, while the command line and the files are read. Without effect but on time.</summary>
     /// <param name="args">Arguments of the tool.</param>
-    public static void Foresee(string[] args)
+    public static void RehearseHost(string[] args)
     {
         if (args is not ["party", ..])
             return;
@@ -208,7 +208,7 @@ internal static class PartyCommand
         });
     }
 
-    // Who only mentions the word loses some processor time. A pipe has no length, and can be read once.
+    // A passive party's file that mentions the word costs some processor time, and nothing else. Pipes are left alone, since they can be read once only; their length is 0.
     private static bool MayListen(string file)
     {
         try
@@ -217,7 +217,7 @@ internal static class PartyCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            return false; // told where the file is read
+            return false; // reading the file for good reports it
         }
     }
 }

@@ -57,7 +57,7 @@ internal static class PredictCommand
             ["out"] = order.Output,
             ["notes"] = new JsonArray([.. notes.Select(n => (JsonNode)n)]),
         };
-        // What only one kind of job has, and what the others have to add.
+        // First the keys that only one kind of job has, then what the other parties add.
         foreach ((string key, JsonNode? value) in documents[0].Where(p => !document.ContainsKey(p.Key) && p.Key is not ("party" or "note")))
             document[key] = value?.DeepClone();
         foreach (JsonObject other in documents.Skip(1))
@@ -84,7 +84,7 @@ internal static class PredictCommand
         // Rows that only the active party has are in no file, and whoever looks for them should learn why.
         string of = (int?)active?["ownRows"] is { } own ? $" of the {own} of '{(string)active!["party"]!}'" : "";
         terminal.Log(active is null ? "done: the active party has the predictions" : $"{(int)active["rows"]!} {(order.Run is DssmRunFile ? "lists written" : $"rows scored{of}")}: {order.Output}");
-        foreach (string warning in documents.SelectMany(d => (JsonNode?[])[.. d["alignment"]!["warnings"]!.AsArray(), .. d["warnings"]!.AsArray()]).Select(w => (string)w!).Distinct())
+        foreach (string warning in documents.SelectMany(d => ReportParts.Strings(d["alignment"]!["warnings"]).Concat(ReportParts.Strings(d["warnings"]))).Distinct())
             terminal.Log($"warning: {warning}");
     }
 }

@@ -79,7 +79,7 @@ internal static class PrivacyPlanCommand
         if (given < 1)
             throw new ConfigurationException(CliErrors.Usage, "--rows", "it is below 1.", "Give the number of common training rows, at least 1.");
         (int count, int test, string? estimate) = given is { } n ? (n, 0, null) : TrainingRows(run);
-        // The test rows of a split are known when ids are.
+        // How many rows a split tests on is known for sure only with the ids.
         string? testRows = run.Job.Split switch
         {
             SplitRule.ByHash => "the average of a split by hash",
@@ -144,7 +144,7 @@ internal static class PrivacyPlanCommand
         if (SplitFiles(run) is { Length: > 0 } splits)
         {
             (int train, int test) = Split(splits);
-            // It may list ids that one party lacks; a party's table may not be here.
+            // The split file may list ids that a party lacks, and a party's table may not be here.
             int most = Math.Max(1, run.Parties.Select(Rows).Min() ?? int.MaxValue), used = Math.Min(train, most);
             return (used, Math.Min(test, most - used), $"{used} training rows are an estimate, and maybe too many: {(used < train ? "the rows of the shortest table" : "the training rows of the split file, which may list ids that a party lacks")}. {FewerRows}");
         }

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.Report;
+using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
 using Spectre.Console;
 
@@ -61,31 +62,31 @@ internal static class ReportCommand
     private static string[] Row(string file, JsonObject document)
     {
         JsonNode? test = document["metrics"]!["test"];
-        JsonNode[] privacy = [.. Parties(document).Select(p => p["privacy"]!)];
+        JsonNode[] privacy = [.. ReportParts.Parties(document).Select(p => p["privacy"]!)];
         JsonNode? weakest = Weakest(document);
-        // What an epsilon is about stands beside it. Noise of a known seed has one only on paper.
+        // The unit stands beside an epsilon, to say what it is about. Noise of a known seed has an epsilon on paper only.
         bool seeded = privacy.Any(p => p["secureNoise"]?.GetValueKind() == JsonValueKind.False);
         string unit = string.Join(", ", ((string[])["unit", "adjacency"]).Select(key => (string?)weakest?[key]).OfType<string>());
         return
         [
             file, (string)document["job"]!["name"]!, ReportWriter.Number(test?["auc"]), ReportWriter.Number(test?["hr10Full"]), ReportWriter.Number(test?["ndcg10Full"]), ReportWriter.Number(test?["logLoss"]), ReportWriter.Number(test?["rmse"]),
-            // Twice the log-loss, where there is one.
+            // Left out where there is a log-loss, of which it is twice.
             test?["logLoss"] is null ? ReportWriter.Number(test?["deviance"]) : "-", Alone(document, test),
             (string?)(weakest ?? privacy.FirstOrDefault())?["mode"] ?? "-", unit.Length == 0 ? "-" : unit,
             seeded ? "NOT PRIVATE" : weakest is null ? "none" : ReportWriter.Epsilon(weakest), seeded ? "-" : ReportWriter.Short(weakest?["delta"]),
-            ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(Parties(document).Sum(p => (long)p["bytesSent"]!)),
+            ReportWriter.Number(document["timing"]!["trainingSeconds"]), ReportWriter.Bytes(ReportParts.Parties(document).Sum(p => (long)p["bytesSent"]!)),
         ];
     }
 
     /// <summary>The privacy of the party with the largest epsilon; null where no party has one.</summary>
     private static JsonNode? Weakest(JsonObject document) =>
-        Parties(document).Select(p => p["privacy"]!).Where(p => p["epsilon"] is not null).MaxBy(p => ((double)p["epsilon"]!, (double?)p["delta"] ?? 0));
+        ReportParts.Parties(document).Select(p => p["privacy"]!).Where(p => p["epsilon"] is not null).MaxBy(p => ((double)p["epsilon"]!, (double?)p["delta"] ?? 0));
 
-    // The active party's own model beside every private result, by the figure that the row is read by, and by name: rows may be read by different ones.
+    // The active party's own model stands beside every result, by the figure that is looked at first in the row; the figure is named, since rows may differ in it.
     private static string Alone(JsonObject document, JsonNode? test)
     {
         JsonNode? alone = document["metrics"]!["guestOnly"]?["test"];
-        // Without test figures of the job, of an evaluation that is none, its own first one.
+        // A job with evaluation none has no test figures: then the first one that the own model has.
         string? metric = ((string[])["auc", "deviance"]).FirstOrDefault(key => (test ?? alone)?[key] is not null);
         return metric is not null && alone?[metric] is { } value ? $"{Figures.Name(metric)} {ReportWriter.Number(value)}" : "-";
     }
@@ -107,7 +108,7 @@ internal static class ReportCommand
             : !AreComparable(documents[0], d) ? $"not comparable: {Difference(documents[0], d)}" : (value - from).ToString("+0.0000;-0.0000", CultureInfo.InvariantCulture);
         string gained = $"Test {shown} with {Name(0)} is {(first is { } number ? ReportWriter.Number(number) : "unknown")}"
             + string.Concat(documents.Skip(1).Select((d, i) => $", with {Name(i + 1)} {Change(d)}"));
-        IEnumerable<string> left = documents.SelectMany(Parties).GroupBy(p => (string)p["name"]!).Select(party =>
+        IEnumerable<string> left = documents.SelectMany(ReportParts.Parties).GroupBy(p => (string)p["name"]!).Select(party =>
         {
             string Names(string protection) => string.Join(", ", party.SelectMany(p => p["releases"]!.AsArray()).Where(r => (string)r!["protection"]! == protection)
                 .Select(r => (string)r!["name"]!).Distinct().Order(StringComparer.Ordinal));
@@ -116,7 +117,7 @@ internal static class ReportCommand
             return $"from {party.Key} ({(sent.Length == 0 ? "nothing" : sent)})";
         });
         // Reports of earlier releases do not say whether messages tell of columns or weights: nothing is claimed of these.
-        bool keeps = documents.SelectMany(Parties).SelectMany(p => p["releases"]!.AsArray()).All(r => (bool?)r!["columnsOrWeights"] == false);
+        bool keeps = documents.SelectMany(ReportParts.Parties).SelectMany(p => p["releases"]!.AsArray()).All(r => (bool?)r!["columnsOrWeights"] == false);
         return $"{gained}; {(keeps ? "no column and no weight left its party, " : "")}over all these runs {(keeps ? "only messages did" : "these messages left their parties")}, {string.Join(" and ", left)}.";
     }
 
@@ -131,8 +132,6 @@ internal static class ReportCommand
     private static string? Warning(JsonObject[] documents) => documents.Select(Weakest).OfType<JsonNode>()
         .Select(p => string.Join('|', ((string[])["mode", "unit", "adjacency", "claim", "delta"]).Select(key => p[key]?.ToJsonString()))).Distinct().Count() > 1
         ? "epsilons of different modes, units, adjacencies, claims or deltas promise different things: do not compare them" : null;
-
-    private static IEnumerable<JsonObject> Parties(JsonObject document) => document["parties"]!.AsArray().Select(p => p!.AsObject());
 
     /// <summary>Reads a report.</summary>
     /// <exception cref="ConfigurationException">It is none.</exception>

@@ -37,7 +37,7 @@ internal static class ServeCommand
         {
             Terminal terminal = Terminal.Of(parsed);
             PartyFile file = PartyFile.Load(parsed.GetRequiredValue(config), settings: FileOverrides.Here([]));
-            // Requests in progress may need their whole time after Ctrl-C; the tool's own limit is for verbs that do not listen to it.
+            // Requests in progress may need all of their time after Ctrl-C; the usual limit is for verbs that do not react to it.
             parsed.InvocationConfiguration.ProcessTerminationTimeout = file.Serve.Timeout + ActiveServer.EndTime;
             await ActiveServer.RunAsync(file, parsed.GetRequiredValue(model), terminal.Log, cancellationToken).ConfigureAwait(false);
             return 0;

@@ -40,7 +40,7 @@ internal static class WorkerCommand
         {
             SessionOrder session = order.ToSession(party);
             WorkerEvents.Rehearse();
-            PartyTask task = session.LocalTaskOf(party, new Told<JobProgress>(WorkerEvents.Progress));
+            PartyTask task = session.LocalTaskOf(party, new SynchronousProgress<JobProgress>(WorkerEvents.Progress));
             JsonObject document = order.Host is { } host
                 ? await GrpcParty.JoinAsync(task, host, session.Run.Transport, cancellationToken).ConfigureAwait(false)
                 : await GrpcParty.HostAsync(task, new Uri("http://127.0.0.1:0"), session.Run.Transport, WorkerEvents.Listening, WorkerEvents.Log, cancellationToken).ConfigureAwait(false);

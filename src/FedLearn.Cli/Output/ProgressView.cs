@@ -22,7 +22,7 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
         return terminal.IsPlain ? work(view) : RunStyledAsync(terminal, view, work);
     }
 
-    // By itself, so that what draws the bar is loaded where one is drawn.
+    // A method of its own, so that the library which draws the bar is loaded only where one is drawn.
     private static async Task<T> RunStyledAsync<T>(Terminal terminal, ProgressView view, Func<ProgressView, Task<T>> work) =>
         await terminal.Styled.Progress().AutoClear(true).HideCompleted(true)
             .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())

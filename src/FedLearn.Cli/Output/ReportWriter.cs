@@ -33,6 +33,16 @@ internal static class ReportWriter
     /// <summary>The document as text, the same for --json and --report.</summary>
     public static string Text(JsonObject document) => document.ToJsonString(Readable) + "\n";
 
+    /// <summary>Prints a document on standard output where --json asks for it.</summary>
+    /// <param name="parsed">Command line.</param>
+    /// <param name="json">Its option --json.</param>
+    /// <param name="document">The document.</param>
+    public static void Print(ParseResult parsed, Option<bool> json, JsonObject document)
+    {
+        if (parsed.GetValue(json))
+            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(Readable));
+    }
+
     /// <summary>Writes a document wherever it was asked for.</summary>
     /// <param name="document">The document.</param>
     /// <param name="places">Where it goes.</param>
@@ -94,7 +104,7 @@ internal static class ReportWriter
 
         terminal.Log(CommonRows(document));
         Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
-        foreach (JsonObject party in document["parties"]!.AsArray().Select(p => p!.AsObject()))
+        foreach (JsonObject party in ReportParts.Parties(document))
         {
             JsonObject privacy = party["privacy"]!.AsObject();
             parties.AddRow(Markup.Escape((string)party["name"]!), (string)party["role"]!, Epsilon(privacy), Short(privacy["delta"]), Short(privacy["sigmaCharged"]),
@@ -108,12 +118,13 @@ internal static class ReportWriter
         terminal.Log($"{Figures.Count(timing["epochs"], "epoch")}{(TuningTable.IsAlone(document) ? " in all runs of the tuning that ended" : "")}, {Number(timing["secondsPerEpoch"])} s an epoch, {Number(timing["totalSeconds"])} s in all{Stopped(document)}.");
         if (PartiesSection.Engines(document) is { Length: > 0 } engines)
             terminal.Log($"seconds in the engine of encryption: {string.Join(", ", engines.Select(e => $"{Number(e.Seconds)} at '{e.Name}'"))}.");
-        foreach (string claim in document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["claims"]!.AsArray()).Select(c => (string)c!).Distinct())
+        foreach (string claim in ReportParts.Parties(document).SelectMany(p => ReportParts.Strings(p["privacy"]!["claims"])).Distinct())
             terminal.Log($"claim: {claim}");
-        IEnumerable<string> warnings = document["warnings"]!.AsArray().Concat(document["alignment"]!["warnings"]?.AsArray() ?? []).Concat(document["parties"]!.AsArray().SelectMany(p => p!["privacy"]!["warnings"]!.AsArray())).Select(w => (string)w!);
+        IEnumerable<string> warnings = ReportParts.Strings(document["warnings"]).Concat(ReportParts.Strings(document["alignment"]!["warnings"] ?? new JsonArray()))
+            .Concat(ReportParts.Parties(document).SelectMany(p => ReportParts.Strings(p["privacy"]!["warnings"])));
         foreach (string warning in warnings.Distinct())
             terminal.Log($"warning: {warning}");
-        string[] ignored = [.. document["ignored"]!.AsArray().Select(k => (string)k!)];
+        string[] ignored = [.. ReportParts.Strings(document["ignored"])];
         if (ignored.Length > 0)
             terminal.Log($"keys without effect in this mode: {string.Join(", ", ignored)}");
     }
@@ -154,6 +165,9 @@ internal static class ReportWriter
         if (document["metrics"]!["train"]?["loss"] is { } loss)
             terminal.Log($"mean training loss {Number(loss)}");
     }
+
+    /// <summary>A loss for people, in six digits: losses differ in late ones, and may be of any size. A dash where there is none.</summary>
+    public static string Loss(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G6", CultureInfo.InvariantCulture);
 
     /// <summary>A number in few digits; a dash where there is none.</summary>
     public static string Short(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G4", CultureInfo.InvariantCulture);

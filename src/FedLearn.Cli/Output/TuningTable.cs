@@ -1,6 +1,6 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Report;
+using FedLearn.Cli.Running;
 using Spectre.Console;
 
 namespace FedLearn.Cli.Output;
@@ -13,14 +13,14 @@ internal static class TuningTable
     /// <param name="terminal">Where to.</param>
     public static void Show(JsonNode tuning, Terminal terminal)
     {
-        JsonObject[] candidates = [.. tuning["candidates"]!.AsArray().Select(c => c!.AsObject())];
+        JsonObject[] candidates = [.. ReportParts.Objects(tuning["candidates"])];
         string[] keys = [.. candidates[0]["settings"]!.AsObject().Select(s => s.Key)];
         Table table = new Table().Border(TableBorder.Ascii2).AddColumns([.. keys.Select(Markup.Escape), $"mean {(string)tuning["metric"]!}", "deviation", "folds", ""]);
         for (int i = 0; i < candidates.Length; i++)
         {
             JsonObject c = candidates[i];
             string note = (int?)tuning["chosen"] == i ? "chosen" : Note(c);
-            table.AddRow([.. keys.Select(k => Markup.Escape(Figures.Value(c["settings"]![k]))), Loss(c["mean"]), Loss(c["deviation"]), string.Join("  ", c["scores"]!.AsArray().Select(Loss)), note]);
+            table.AddRow([.. keys.Select(k => Markup.Escape(Figures.Value(c["settings"]![k]))), ReportWriter.Loss(c["mean"]), ReportWriter.Loss(c["deviation"]), string.Join("  ", c["scores"]!.AsArray().Select(ReportWriter.Loss)), note]);
         }
 
         terminal.Styled.Write(table);
@@ -36,7 +36,4 @@ internal static class TuningTable
 
     /// <summary>Why a candidate has no mean: its error's id, or that the tuning was interrupted; empty where it has one.</summary>
     public static string Note(JsonNode candidate) => (string?)candidate["error"]?["id"] ?? ((string?)candidate["status"] == "interrupted" ? "interrupted" : "");
-
-    // Figures differ in late digits, and may be of any size.
-    private static string Loss(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G6", CultureInfo.InvariantCulture);
 }

@@ -144,8 +144,7 @@ internal static class Preparation
         Print(terminal, document["events"]!.AsObject());
         terminal.Log($"inputs of towers: {string.Join(", ", document["widths"]!.AsObject().Select(pair => $"{pair.Key} {pair.Value}"))}");
         terminal.Log(Invariant($"done in {watch.Elapsed.TotalSeconds:0.0} s; next: fedlearn recommend train --config {Path.Combine(place, "job.json")}"));
-        if (parsed.GetValue(json))
-            parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
+        ReportWriter.Print(parsed, json, document);
     }
 
     /// <summary>The split as lists of files have it.</summary>

@@ -52,8 +52,7 @@ internal static class PrepareEventsCommand
                 throw new ConfigurationException(PrepareErrors.EventOptions, "--least", "it is no finite number, or there is no column of ratings to compare with.", "Write a number, and name the column: --rating rating.");
             InteractionColumns columns = usual with { User = parsed.GetRequiredValue(user), Item = parsed.GetRequiredValue(item), Time = parsed.GetRequiredValue(time), Rating = parsed.GetValue(rating), LeastPositive = parsed.GetValue(least) ?? usual.LeastPositive, DecimalMark = mark.Of(parsed) };
             JsonObject document = Prepare(path, table is null ? null : (table, tableSchema!), columns, split.Of(parsed), place, terminal, cancellationToken);
-            if (parsed.GetValue(json))
-                parsed.InvocationConfiguration.Output.WriteLine(document.ToJsonString(ReportWriter.Readable));
+            ReportWriter.Print(parsed, json, document);
             return Task.CompletedTask;
         });
         return command;

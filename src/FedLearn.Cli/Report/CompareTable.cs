@@ -28,10 +28,10 @@ internal static class CompareTable
     }
 
     /// <summary>Rows of the document.</summary>
-    public static IEnumerable<JsonObject> Rows(JsonObject document) => document["rows"]!.AsArray().Select(r => r!.AsObject());
+    public static IEnumerable<JsonObject> Rows(JsonObject document) => ReportParts.Objects(document["rows"]);
 
     /// <summary>What holds for all rows, with what the ledgers were charged.</summary>
-    public static IEnumerable<string> Notes(JsonObject document) => [.. document["notes"]!.AsArray().Select(n => (string)n!), (string)document["ledger"]!["note"]!,
+    public static IEnumerable<string> Notes(JsonObject document) => [.. ReportParts.Strings(document["notes"]), (string)document["ledger"]!["note"]!,
         .. document["ledger"]!["charges"]!.AsArray().Select(c => $"this comparison charged '{(string)c!["party"]!}' epsilon {ReportWriter.Short(c["epsilon"])} at delta {ReportWriter.Short(c["delta"])} in {Figures.Count(c["runs"])} charged {((int)c["runs"]! == 1 ? "run" : "runs")}")];
 
     /// <summary>Heads of the table.</summary>

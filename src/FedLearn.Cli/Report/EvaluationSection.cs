@@ -64,7 +64,7 @@ internal static class EvaluationSection
             + Html.Table($"Confusion, {SetName(set)}", ["", .. classes.Select(c => $"predicted {c}")], table, "confusion") + "</div>\n";
     }
 
-    // A tenth of shade for each tenth of its true class; classes, since the page's policy forbids style attributes.
+    // One of ten shades, by the cell's share of its true class. They are CSS classes, since the page's policy forbids style attributes.
     private static string Shaded(double count, double total)
     {
         double share = total > 0 ? Math.Clamp(count / total, 0, 1) : 0;

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Cli.Running;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Report;
@@ -28,7 +29,7 @@ internal static class JobSection
     private static string Tiles(JsonObject document)
     {
         JsonObject job = document["job"]!.AsObject(), timing = document["timing"]!.AsObject();
-        JsonObject[] parties = [.. document["parties"]!.AsArray().Select(p => p!.AsObject())];
+        JsonObject[] parties = [.. ReportParts.Parties(document)];
         var tiles = new List<(string Name, string Value, string Note)>();
         if (Figures.Headline([document]) is { } main)
         {
@@ -76,7 +77,7 @@ internal static class JobSection
             return "";
         string[] keys = [.. ((string[])["loss", "validation", "validationNdcg10", "epsilon", "seconds"]).Where(key => history.Any(h => h![key] is not null))];
         string figures = Html.Table("Rounds", [RecommendationSection.Is(document) ? "epoch" : "round", .. keys.Select(key => key == "validationNdcg10" ? "validation NDCG@10" : key)], history.Select(h => (Cell[])[Cell.Number(Figures.Value(h!["round"])),
-            .. keys.Select(key => Cell.Number(key is "loss" or "validation" or "validationNdcg10" ? Loss(h[key]) : ReportWriter.Short(h[key])))]), "points");
+            .. keys.Select(key => Cell.Number(key is "loss" or "validation" or "validationNdcg10" ? ReportWriter.Loss(h[key]) : ReportWriter.Short(h[key])))]), "points");
         string charts = (keys.Contains("loss") || keys.Contains("validation") ? Html.Chart("loss", index, RecommendationSection.Is(document) ? "Loss over epochs" : "Loss over rounds", figures) : "")
             + (keys.Contains("validationNdcg10") ? Html.Chart("ndcg", index, "Validation NDCG@10 over epochs", figures, "99 negatives; the best epoch's model is kept") : "")
             + (keys.Contains("epsilon") ? Html.Chart("epsilon", index, "Epsilon spent over rounds", figures) : "");
@@ -91,8 +92,8 @@ internal static class JobSection
         string[] settings = [.. candidates.SelectMany(c => c!["settings"]!.AsObject()).Select(s => s.Key).Distinct()];
         string metric = Figures.Name((string?)candidates[0]!["metric"] ?? "score");
         string table = Html.Table("Tuning", [.. settings, $"mean {metric}", "deviation", "folds", ""], candidates.Select((c, i) => (Cell[])[
-            .. settings.Select(s => Cell.Number(Figures.Value(c!["settings"]![s]))), Cell.Number(Loss(c!["mean"])), Cell.Number(Loss(c["deviation"])),
-            Cell.Number(string.Join("  ", c["scores"]?.AsArray().Select(Loss) ?? [])), new(Chosen(c, i) ? "<span class=\"badge kept\">chosen</span>" : Html.Text(TuningTable.Note(c!)), false)]));
+            .. settings.Select(s => Cell.Number(Figures.Value(c!["settings"]![s]))), Cell.Number(ReportWriter.Loss(c!["mean"])), Cell.Number(ReportWriter.Loss(c["deviation"])),
+            Cell.Number(string.Join("  ", c["scores"]?.AsArray().Select(ReportWriter.Loss) ?? [])), new(Chosen(c, i) ? "<span class=\"badge kept\">chosen</span>" : Html.Text(TuningTable.Note(c!)), false)]));
         string cost = tuning["cost"] is not JsonArray { Count: > 0 } costs ? "" : "<h4>What tuning cost</h4>\n" + Html.Table("Cost of tuning", ["party", "charged runs", "epsilon", "delta"],
             costs.Select(c => (Cell[])[Cell.Text((string)c!["party"]!), Cell.Number(Figures.Count(c["runs"])), Cell.Number(ReportWriter.Short(c["epsilon"])), Cell.Number(ReportWriter.Short(c["delta"]))]));
         return $"<h3>Tuning</h3>\n{Html.Paragraph($"{Figures.Count(tuning["folds"])} folds, {candidates.Count} {Counted.Noun(candidates.Count, "candidate")}{((bool?)tuning["complete"] == false ? "; the table is partial, see the warnings" : "")}.", "note")}{table}"
@@ -106,19 +107,16 @@ internal static class JobSection
     {
         JsonObject job = document["job"]!.AsObject();
         IEnumerable<(string, string)> terms = job.Where(p => p.Value is JsonValue && p.Key is not ("name" or "digest" or "termsDigest")).Select(p => (p.Key == "epochs" ? "Epochs at most" : Figures.Words(p.Key), Figures.Value(p.Value)))
-            .Append(("Objective", Loss(document["objective"])))
+            .Append(("Objective", ReportWriter.Loss(document["objective"])))
             .Append(("Seconds in all", ReportWriter.Number(document["timing"]!["totalSeconds"])))
             .Append(("Seconds an epoch", ReportWriter.Number(document["timing"]!["secondsPerEpoch"])))
             .Append(("Common rows", Figures.Count(document["alignment"]!["commonRows"])))
             .Concat(document["roles"]?.AsArray().Select(r => (Figures.Words((string)r!["role"]!), $"hosted by {(string)r["hostedBy"]!}")) ?? [])
             .Concat(document["tool"]?.AsObject().Where(p => p.Value is not null && p.Key != "name").Select(p => (p.Key == "version" ? "FedLearn" : Figures.Words(p.Key), Figures.Value(p.Value))) ?? []);
-        string ignored = document["ignored"] is JsonArray { Count: > 0 } keys ? Html.Paragraph($"Keys without effect in this mode: {string.Join(", ", keys.Select(k => (string)k!))}.", "note") : "";
+        string ignored = document["ignored"] is JsonArray { Count: > 0 } keys ? Html.Paragraph($"Keys without effect in this mode: {string.Join(", ", ReportParts.Strings(keys))}.", "note") : "";
         // A tuning without a model has no job of its own.
         IEnumerable<string> digests = new[] { ("Digest of the job", job["digest"]), ("Digest of the terms, which all parties agreed on", job["termsDigest"]) }.Where(d => d.Item2 is not null)
             .Select(d => $"<p class=\"digest\">{d.Item1} <code>{Html.Text((string)d.Item2!)}</code></p>\n");
         return $"<h3>Job</h3>\n{Html.Terms(terms)}{ignored}{string.Concat(digests)}";
     }
-
-    // Losses differ in late digits, and may be of any size.
-    private static string Loss(JsonNode? value) => value is null ? "-" : ((double)value).ToString("G6", CultureInfo.InvariantCulture);
 }

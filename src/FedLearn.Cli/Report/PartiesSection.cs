@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
+using FedLearn.Cli.Running;
 
 namespace FedLearn.Cli.Report;
 
@@ -11,7 +12,7 @@ internal static class PartiesSection
     /// <summary>Claims, warnings and the numbers behind them.</summary>
     public static string Privacy(JsonObject document)
     {
-        JsonObject[] parties = Of(document);
+        JsonObject[] parties = [.. ReportParts.Parties(document)];
         string claims = Html.List("Claims", Said(parties.Select(p => (Name(p), p["privacy"]!["claims"]!.AsArray()))), "claims");
         if (claims.Length == 0)
             claims = Html.Paragraph("This job makes no privacy claim.");
@@ -39,7 +40,7 @@ internal static class PartiesSection
                 Cell.Number(ReportWriter.Short(f.Figure["mu"])), Cell.Number(ReportWriter.Short(f.Figure["epsilon"])), Cell.Number(ReportWriter.Short(f.Figure["delta"]))]));
     }
 
-    // Somebody whom several parties know, or an event that is in several parties' features.
+    // What all parties' noise protects together, of a user whom several parties know or an event that is in several parties' features.
     private static string Combined(JsonObject document) => document["combinedPrivacy"] is not JsonArray { Count: > 0 } combined ? ""
         : "<h4>Observing all of these parties</h4>\n" + Html.Table("Combined privacy figures", ["unit", "claim", "parties, squared mu added", "mu", "epsilon", "delta"], combined.Select(c => (Cell[])[
             Cell.Text(Figures.Value(c!["unit"])), Cell.Text(Figures.Value(c["claim"])), Cell.Text(string.Join(", ", c["parties"]!.AsArray().Select(Figures.Value))),
@@ -48,7 +49,7 @@ internal static class PartiesSection
     /// <summary>Who sent what to whom.</summary>
     public static string Messages(JsonObject document, int index)
     {
-        JsonObject[] parties = Of(document);
+        JsonObject[] parties = [.. ReportParts.Parties(document)];
         (JsonObject From, JsonNode Release)[] releases = [.. parties.SelectMany(p => p["releases"]!.AsArray().Select(r => (p, r!)))];
         if (releases.Length == 0)
             return $"<h3>Messages</h3>\n{Html.Paragraph("No message left a party.")}<div class=\"charts\">\n{Time(document, index)}</div>\n";
@@ -76,7 +77,7 @@ internal static class PartiesSection
 
     /// <summary>The parties themselves.</summary>
     public static string Table(JsonObject document) => "<h3>Parties</h3>\n" + Html.Table("Parties", ["party", "role", "rows", "of these common", "features", "peak memory", "connections", "weights SHA-256"],
-        Of(document).Select(p => (Cell[])[Cell.Text(Name(p)), Cell.Text((string)p["role"]!), Cell.Number(Figures.Count(p["rows"])), Cell.Number(Figures.Count(p["commonRows"])), Cell.Number(Figures.Count(p["model"]!["features"])),
+        ReportParts.Parties(document).Select(p => (Cell[])[Cell.Text(Name(p)), Cell.Text((string)p["role"]!), Cell.Number(Figures.Count(p["rows"])), Cell.Number(Figures.Count(p["commonRows"])), Cell.Number(Figures.Count(p["model"]!["features"])),
             Cell.Number(Figures.Bytes((long)p["peakMemoryBytes"]!)), Connections(p["transport"]), new((string?)p["model"]!["weightsSha256"] is { } sha ? $"<code>{Html.Text(sha[..16])}</code>" : "-", false)]));
 
     // How each peer was reached; a peer that is known by its pin shows the beginning of it. Reports of earlier releases do not say.
@@ -94,7 +95,7 @@ internal static class PartiesSection
 
     private static string Time(JsonObject document, int index)
     {
-        JsonObject[] timed = [.. Of(document).Where(p => p["timing"] is not null)];
+        JsonObject[] timed = [.. ReportParts.Parties(document).Where(p => p["timing"] is not null)];
         if (timed.Length == 0)
             return "";
         (string Name, JsonNode? Seconds)[] engines = Engines(document);
@@ -111,7 +112,7 @@ internal static class PartiesSection
     /// <summary>Seconds that each party's engine of encryption worked in the rounds, and the arbiter's; empty without encryption, and for reports that do not say.</summary>
     public static (string Name, JsonNode? Seconds)[] Engines(JsonObject document)
     {
-        (string, JsonNode? Seconds)[] engines = [.. Of(document).Where(p => p["timing"] is not null).Select(p => (Name(p), p["encryption"]?["engineSeconds"])),
+        (string, JsonNode? Seconds)[] engines = [.. ReportParts.Parties(document).Where(p => p["timing"] is not null).Select(p => (Name(p), p["encryption"]?["engineSeconds"])),
             .. Arbiters(document).Select(r => ((string)r["hostedBy"]!, r["engineSeconds"]))];
         return engines.All(e => e.Seconds is null) ? [] : engines;
     }
@@ -147,6 +148,4 @@ internal static class PartiesSection
     private static string Budget(JsonNode? ledger) => ledger?["budget"] is { } budget ? $"{ReportWriter.Short(budget["epsilon"])} at {ReportWriter.Short(budget["delta"])}" : "none";
 
     private static string Name(JsonObject party) => (string)party["name"]!;
-
-    private static JsonObject[] Of(JsonObject document) => [.. document["parties"]!.AsArray().Select(p => p!.AsObject())];
 }

@@ -112,7 +112,7 @@ internal sealed record CoordinatorFile
         };
     }
 
-    // connections and joinsPerMinute are a job's here.
+    // In a coordinator file the keys connections and joinsPerMinute limit a job (QuotasOf), not a peer.
     private static GrpcQuotas PeerQuotasOf(Section quotas)
     {
         var defaults = new GrpcQuotas();

@@ -79,7 +79,7 @@ internal sealed record GlmRunFile : RunFile
     protected override IEnumerable<string?> Tables => Parties.SelectMany(p => p.Data is not { } data ? [p.SplitPath]
         : (string?[])[p.SplitPath, data.Path, data.Schema, data.Ids, data.Labels, FileOf(data.Weight), FileOf(data.Offset), FileOf(data.Exposure)]).Append(SplitPath);
 
-    // Of other tables than .npy these are names of columns.
+    // Weights and offsets are files beside .npy tables and sparse rows; in a CSV file they are columns, and these texts their names.
     private static string? FileOf(string? name) => System.IO.Path.IsPathFullyQualified(name ?? "") ? name : null;
 
     /// <summary>The same job as one run of a cross-validation, which needs no standard errors.</summary>

@@ -115,7 +115,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         IGlmFamily family = model.Word("family", Families, GlmFamilies.Gaussian);
         if (family.Name == "multinomial")
         {
-            // Classes are not encrypted at all, which the job is told.
+            // Not asked for in he+dp: the encrypted modes refuse multinomial models anyway.
             if (_isPrivate && mode != PrivacyMode.HeDp)
                 model.Require("classes", "A private mode must not take the number of classes from the labels: declare it.");
             family = GlmFamilies.Multinomial(classes);
@@ -214,7 +214,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     /// <summary>The optimiser that the job names or has without naming one.</summary>
     private GlmOptimizer Optimizer(Section training, PrivacyMode mode, bool oneBatch)
     {
-        // A private mode says why it never will; elsewhere these come with a later release.
+        // In private modes the proof rules these keys out for good; elsewhere a later release brings them.
         foreach (string key in UnprovedKeys.Where(training.Has))
             if (mode == PrivacyMode.He)
                 training.Fault(RunFileErrors.Contradiction, key, "nobody sees a loss under encryption, and training takes plain gradient steps from 0.", "Leave the key out.");
@@ -243,7 +243,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
         if (mode == PrivacyMode.HeDp)
             training.Require("weightNorm", "Residuals are bounded by the weights alone under encryption, which need a radius; 1 is a good start.");
         if (JointRules.Covers(mode))
-            Ignore(training, "residualClip", "messagePrecision", "checkpointRounds"); // nothing can be clipped under encryption, and no run goes on
+            Ignore(training, "residualClip", "messagePrecision", "checkpointRounds"); // nothing can be clipped under encryption, and a run that was cut off is not resumed
         return options with
         {
             StepSize = training.Positive("stepSize") ?? options.StepSize,
@@ -336,7 +336,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
 
         (_jobEpsilon, _jobDelta) = Budget(privacy);
         if (mode == PrivacyMode.LabelDp)
-            _jobDelta = 0; // randomised response is pure
+            _jobDelta = 0; // randomised response holds with delta 0
         if (mode == PrivacyMode.HeDp)
         {
             privacy.Require("epsilon", "Write a finite number above 0: one budget for a person's rows at all parties.");
@@ -356,7 +356,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Ignore(privacy, "share");
         if (mode == PrivacyMode.LabelDp)
             Ignore(privacy, "delta", "adjacency", "unit");
-        // Noise on the path of the weights covers the final ones already.
+        // Weight noise is added in every round, and so covers the final weights already.
         if (evaluation != EvaluationDisclosure.Charged || (mode == PrivacyMode.HdpVfl && calibration == Calibration.WeightNoise))
             Ignore(privacy, "evaluationShare");
         return new GlmPrivacyOptions
@@ -517,12 +517,10 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             delta = 0;
         }
 
-        // One noise protects a person's rows at all parties: a budget of a party's own is refused, and must not be advised.
-        if (mode == PrivacyMode.HeDp)
-            return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } mine && (delta ?? _jobDelta) is { } its ? new PrivacyBudget(mine, its) : null;
-        if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
+        // Not asked for in he+dp, where one noise protects a person's rows at all parties, and a party's own budget is refused.
+        if (mode != PrivacyMode.HeDp && !own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
             own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
-        if (mode != PrivacyMode.LabelDp && !own.Has("delta") && !jobPrivacy.Has("delta"))
+        if (mode is not (PrivacyMode.HeDp or PrivacyMode.LabelDp) && !own.Has("delta") && !jobPrivacy.Has("delta"))
             own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
         return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
     }

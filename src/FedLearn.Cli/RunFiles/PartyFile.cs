@@ -251,7 +251,7 @@ internal sealed record PartyFile
         };
     }
 
-    // What the file says in place of the job's own words about this party.
+    // What the party file says of this party, in place of what the job says.
     private static OwnSide OwnOf(Section file, JobKind kind, string name) =>
         new(name, kind == JobKind.Glm ? GlmRunFileReader.DataOf(file, role: null) : null, kind == JobKind.Dssm ? DssmRunFileReader.DataOf(file, role: null) : null,
             file.Has("ledger") ? new OwnLedger(RunFileReader.LedgerOf(file, name), file.Object("ledger").Has) : null,
@@ -416,7 +416,7 @@ internal sealed record PartyFile
         return peers;
     }
 
-    // An address that does not say is https where the file has a certificate.
+    // An address without http or https means https where the file has a certificate.
     internal static Uri? AddressOf(Section file, string key, string text, bool hasTls)
     {
         string full = text.Contains("://", StringComparison.Ordinal) ? text : $"{(hasTls ? Uri.UriSchemeHttps : Uri.UriSchemeHttp)}://{text}";
@@ -427,7 +427,7 @@ internal sealed record PartyFile
         return null;
     }
 
-    // Beyond this machine messages are encrypted, or somebody has said that they are not.
+    // Messages that leave this machine must be encrypted, unless the file says allowPlaintext.
     private static Uri? Checked(Section file, string key, Uri? address, string self, string? peer, bool allowPlaintext)
     {
         if (address is null)

@@ -44,7 +44,7 @@ internal sealed record RelayRoute(Uri Coordinator, GrpcSecurity? Security)
 
         if (tls is null)
         {
-            if (!hasTls) // else its own faults are said
+            if (!hasTls) // with tls, its own faults are reported already
                 relay.Fault(IdentityErrors.IdentityMissing, key, "the address asks for encryption, and the file has no certificate of this party.", "Make a key with fedlearn keys new, and name it under tls.");
             return null;
         }

@@ -138,7 +138,7 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
         {
             Ignore(party.Object("ledger"), "budget");
             if (Self?.Party == name && Self.Ledger?.Ledger.Budget is not null)
-                Ignored.Add("ledger.budget"); // of party.json
+                Ignored.Add("ledger.budget"); // the key of party.json
         }
 
         RunFileLedger ledger = LedgerOf(party, name);

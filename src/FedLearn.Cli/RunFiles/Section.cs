@@ -379,7 +379,7 @@ internal sealed class Section
     [MethodImpl(MethodImplOptions.NoOptimization)] // compiled for each kind of word at every start, and run once or twice
     public T Word<T>(string key, (string Word, T Meaning)[] words, T absent, params string[] later)
     {
-        // What a fault would say is made for a fault alone: files are read at every start.
+        // Files are read at every start, so the text of a fault is made only where there is one.
         if (!TryGet(key, out JsonElement json))
             return absent;
         if (json.ValueKind != JsonValueKind.String)
@@ -412,7 +412,7 @@ internal sealed class Section
     public bool Says(string section, string key, string text) => TryGet(section, out JsonElement json) && json.ValueKind == JsonValueKind.Object
         && json.TryGetProperty(key, out JsonElement inner) && inner.ValueKind == JsonValueKind.String && inner.GetString() == text;
 
-    // In a map, whose keys no catalogue knows.
+    // For maps, whose keys are free.
     private void CheckNew(string map, string key, IEnumerable<string> before)
     {
         if (before.Contains(key))
@@ -439,7 +439,7 @@ internal sealed class Section
         return null;
     }
 
-    // Quotes are a matter of the file.
+    // Quotes exist in the file only: values of --set and of the environment have none.
     private string Unquoted(string key) => _faults.Written.ContainsKey(At(key)) ? "" : ", without quotes";
 
     private JsonElement? Get(string key, JsonValueKind kind, string wanted)

@@ -12,7 +12,7 @@ internal static class SettingGrid
 
     private static readonly string[] Sections = ["model", "training", "training.earlyStopping", "preprocessing", "privacy.oneRound"];
 
-    // What is no number or word, or changes what is compared: the labels' scale, the folds, the start.
+    // Not in a grid: objects and paths, and keys that change what is compared (the labels' scale, the folds, the start).
     private static readonly string[] Fixed = ["model.type", "model.family", "model.classes", "model.power", "training.seed", "training.warmStart", "training.momentum", "training.earlyStopping"];
 
     /// <summary>Keys that a grid may have.</summary>

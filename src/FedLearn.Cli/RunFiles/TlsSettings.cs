@@ -72,7 +72,7 @@ internal sealed class TlsSettings
 
     private static X509Certificate2? Own(Section tls, string certificate, string key, string? variable)
     {
-        // Asked beforehand: an error of the cryptography below does not tell a missing password from a wrong one.
+        // Looked for beforehand, since a failed decryption does not tell a missing password from a wrong one.
         bool encrypted = Holds(key, "ENCRYPTED");
         if (Holds(key, "Proc-Type: 4,ENCRYPTED"))
         {
@@ -89,7 +89,7 @@ internal sealed class TlsSettings
             return null;
         }
 
-        // The certificate by itself first, so that a fault is one of the key that names it.
+        // The certificate is read by itself first, so that a fault in it is reported under its key, not under that of the private key.
         if (Certificates(tls, "certificate", certificate).Count == 0)
             return null;
         return Try(tls, "key", () => encrypted ? Decrypted(certificate, key, password!) : GrpcSecurity.LoadCertificate(certificate, key));
@@ -117,7 +117,7 @@ internal sealed class TlsSettings
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return false; // said by whoever loads it
+            return false; // loading the file reports it
         }
     }
 
@@ -136,7 +136,7 @@ internal sealed class TlsSettings
                 tls.Fault(IdentityErrors.NoPin, key, "a pin is sha256: and 64 hexadecimal digits.", "Copy what fedlearn keys show prints, whole; or give the path of the certificate.");
             else if (Certificates(tls, key, value) is { Count: > 0 } found)
             {
-                // A file may go on with the authorities that signed its first certificate. To deny the first alone could be less than is meant, and all of them everybody whom those vouch for.
+                // After its first certificate a file may hold the authorities that signed it. Denying the first alone may be less than is meant; denying all would deny everybody for whom the authorities vouch.
                 if (onlyOne && found.Count > 1)
                     tls.Fault(IdentityErrors.NoPin, key, $"{value} holds {found.Count} certificates, and which of them are meant it does not say.",
                         "Write the pin of each that is meant; fedlearn keys show prints those of a file.");
@@ -148,7 +148,7 @@ internal sealed class TlsSettings
     private static IReadOnlyList<X509Certificate2> Certificates(Section tls, string key, string path) =>
         Try(tls, key, () => GrpcSecurity.LoadCertificates(Path.GetFullPath(path, tls.Folder))) ?? [];
 
-    // What the transport says of a file becomes a fault of the key that names it, so that all come together.
+    // An error of the transport about a file becomes a fault of the key that names the file, so that all faults are listed together.
     private static T? Try<T>(Section tls, string key, Func<T> read)
     {
         try
@@ -162,7 +162,7 @@ internal sealed class TlsSettings
         }
     }
 
-    // Nobody would let the party in, and it would hear of that only from the others.
+    // Reported here, since the peers would refuse the party and it would learn why from them alone.
     private static bool IsOutdated(Section tls, X509Certificate2 certificate, TimeProvider clock)
     {
         DateTimeOffset now = clock.GetUtcNow(), from = certificate.NotBefore.ToUniversalTime(), until = certificate.NotAfter.ToUniversalTime();

@@ -30,7 +30,7 @@ internal static class Alignments
         return order.Aligned is { } folder ? new AlignedBefore(folder, self.Name) : new PsiAlignment(Options(order, self, out _));
     }
 
-    // How much longer than for one message a party waits for the active party's other pairs.
+    // A party waits this many times the limit of one message while the active party aligns with the others.
     private const int MostWaits = 60;
 
     /// <summary>Settings of private set intersection, with the log of alignments in the party's ledger.</summary>
@@ -39,7 +39,7 @@ internal static class Alignments
     /// <param name="log">What will be known of the sessions.</param>
     public static PsiOptions Options(SessionOrder order, RunFileParty self, out NotedLog log)
     {
-        // Before a peer is met: what this machine lacks is its own affair.
+        // Made before a peer is met, so that a library which this machine lacks is no error in the middle of a session.
         RistrettoEngines.Create(self.Alignment.Engine);
         log = new NotedLog(new SqliteAlignmentLog(self.Ledger.Path), order.Log);
         JobAlignment job = order.Run.Alignment;
@@ -62,7 +62,7 @@ internal static class Alignments
         : Path.Combine(alignment.State, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{order.Verb}\n{order.Run.Digest(GrpcRelay.Train)}")))[..16]);
 
     /// <summary>Tells progress of an alignment as progress of a job; null for nobody.</summary>
-    public static IProgress<AlignmentProgress>? Progress(IProgress<JobProgress>? progress) => progress is null ? null : new Told<AlignmentProgress>(p =>
+    public static IProgress<AlignmentProgress>? Progress(IProgress<JobProgress>? progress) => progress is null ? null : new SynchronousProgress<AlignmentProgress>(p =>
         progress.Report(new JobProgress(p.Party, $"alignment with '{p.Peer}', id", (int)Math.Min(p.Done, int.MaxValue), (int)Math.Min(p.Total, int.MaxValue), null)));
 }
 
@@ -133,10 +133,8 @@ internal sealed class AlignedBefore(string folder, string party) : IEntityAlignm
         if ((string)found["ids"]! != Digest(task.Ids))
             throw new BadInputException(AlignErrors.TableChanged, $"party '{party}'", "the ids of the table changed while the runs were under way.", "Leave the files alone, and start again.");
         int[] rows = MemoryMarshal.Cast<byte, int>(Convert.FromBase64String((string)found["rows"]!)).ToArray();
-        return Task.FromResult(new AlignedRows(RowIds.Order(task.Ids, rows, task.Seed), Texts(found["leaks"]!), Texts(found["warnings"]!)));
+        return Task.FromResult(new AlignedRows(RowIds.Order(task.Ids, rows, task.Seed), [.. ReportParts.Strings(found["leaks"])], [.. ReportParts.Strings(found["warnings"])]));
     }
-
-    private static string[] Texts(JsonNode array) => [.. array.AsArray().Select(text => (string)text!)];
 
     private static string PathOf(string folder, string party) => Path.Combine(folder, $"{party}.rows.json");
 

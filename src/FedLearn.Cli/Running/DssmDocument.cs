@@ -236,7 +236,7 @@ internal static class DssmDocument
     /// <param name="document">The report of all parties.</param>
     public static JsonArray? Combined(JsonObject document)
     {
-        JsonObject[] noising = [.. document["parties"]!.AsArray().Select(p => p!.AsObject()).Where(p => p["privacy"]!["figures"] is JsonArray { Count: > 0 })];
+        JsonObject[] noising = [.. ReportParts.Parties(document).Where(p => p["privacy"]!["figures"] is JsonArray { Count: > 0 })];
         if (noising.Length < 2)
             return null;
         EmbeddingFigure? Of(JsonObject party, EmbeddingUnit unit) => party["privacy"]!["figures"]!.AsArray().FirstOrDefault(f => (string)f!["unit"]! == Kebab(unit)) is { } f

@@ -207,7 +207,7 @@ internal static class DssmTasks
                     known[user] ? "model" : "popularity");
     });
 
-    private static Told<DssmProgress>? Epochs(IProgress<JobProgress>? progress, int epochs) => progress is null ? null : new Told<DssmProgress>(p => progress.Report(new JobProgress(p.Party, "epoch", p.Epoch, epochs, p.Loss)
+    private static SynchronousProgress<DssmProgress>? Epochs(IProgress<JobProgress>? progress, int epochs) => progress is null ? null : new SynchronousProgress<DssmProgress>(p => progress.Report(new JobProgress(p.Party, "epoch", p.Epoch, epochs, p.Loss)
     {
         Figures = p.Validation is { } validation ? [new("validation NDCG@10", validation)] : [],
     }));

@@ -152,7 +152,7 @@ internal static class GlmTasks
     });
 
     /// <summary>Tells stages that take longer than a moment.</summary>
-    internal static IProgress<GlmStageBegun>? LongStages(IProgress<JobProgress>? progress) => progress is null ? null : new Told<GlmStageBegun>(stage =>
+    internal static IProgress<GlmStageBegun>? LongStages(IProgress<JobProgress>? progress) => progress is null ? null : new SynchronousProgress<GlmStageBegun>(stage =>
     {
         if ((long)stage.Rows * stage.Outputs < ManyRows)
             return;
@@ -166,7 +166,7 @@ internal static class GlmTasks
             $"{what} {stage.Rows:N0} {Counted.Noun(stage.Rows, "row")}{(stage.Outputs > 1 ? string.Create(CultureInfo.InvariantCulture, $" of {stage.Outputs:N0} classes") : "")}")));
     });
 
-    private static Told<GlmProgress>? Rounds(IProgress<JobProgress>? progress) => progress is null ? null : new Told<GlmProgress>(p => progress.Report(new JobProgress(p.Party, "round", p.Round, p.Rounds, p.Loss)
+    private static SynchronousProgress<GlmProgress>? Rounds(IProgress<JobProgress>? progress) => progress is null ? null : new SynchronousProgress<GlmProgress>(p => progress.Report(new JobProgress(p.Party, "round", p.Round, p.Rounds, p.Loss)
     {
         Figures = p.Epsilon is { } epsilon ? [new("epsilon", epsilon)] : [],
     }));

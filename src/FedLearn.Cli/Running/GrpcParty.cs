@@ -30,7 +30,7 @@ internal static class GrpcParty
         {
             ready = task.Prepare(cancellationToken);
         }
-        // Nobody need wait for what another start would not mend. That the run is open in another process it may.
+        // An error that another start would not mend ends the session for those who wait. A run that is open in another process may be free at the next start.
         catch (FedLearnException e) when (e is { ExitCode: not 4, Id: not RunStateErrors.InUse })
         {
             host.GiveUp(e.Id);

@@ -36,7 +36,7 @@ internal static class HeRun
         GlmHeOptions he = run.Job.Privacy.He;
         // One engine a core: all of them at a party that has its machine to itself, a share of them where parties and arbiter run on one.
         int workers = run.HeEngine.Workers ?? Math.Max(1, Environment.ProcessorCount / (run.Parties.Count + 1));
-        // The noise of he+dp covers the rounding of encoded columns, which finer columns make 2^8 smaller; their bound leaves room for it.
+        // In he+dp the noise must cover the rounding of encoded columns. Eight more bits make the rounding 2^8 smaller, and the bound on rows leaves room for them.
         int columnBits = run.Job.Privacy.Mode == PrivacyMode.HeDp ? 34 : 26;
         return he.Scheme switch
         {
@@ -75,7 +75,7 @@ internal static class HeRun
             var arbiter = new EncryptionArbiter(run.Job, SchemeOf(run));
             return new ReadyParty(arbiter.JoinRequest, async (agreement, channels, stop) =>
             {
-                ArbiterResult result = await arbiter.RunAsync(channels, progress is null ? null : new Told<(int Rounds, int Of)>(p => progress.Report(new JobProgress(name, "round", p.Rounds, p.Of, null))), stop).ConfigureAwait(false);
+                ArbiterResult result = await arbiter.RunAsync(channels, progress is null ? null : new SynchronousProgress<(int Rounds, int Of)>(p => progress.Report(new JobProgress(name, "round", p.Rounds, p.Of, null))), stop).ConfigureAwait(false);
                 return PartyDocument.OfArbiter(run, agreement, result);
             });
         });

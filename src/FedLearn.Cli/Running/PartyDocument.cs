@@ -188,7 +188,7 @@ internal static class PartyDocument
             ["enginePeakMemoryBytes"] = EngineMemory.PeakBytes,
         };
         party["releases"] = Releases(result.Sent);
-        // For the report of all runs, which alone is shown.
+        // Put into the report of all runs, and taken out of it before it is shown.
         if (job.Fold is not null)
             party["fold"] = new JsonObject { ["notes"] = Texts(result.FoldNotes), ["caveats"] = Texts(result.LedgerCaveats) };
         return party;

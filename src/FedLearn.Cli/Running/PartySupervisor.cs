@@ -19,7 +19,7 @@ internal static class PartySupervisor
         bool told = false;
         return RunAsync(task, settings, log, (attempt, limits, stop) => GrpcParty.HostAsync(attempt, listen, limits, address =>
         {
-            // Where the system chose the port, peers that come back look for the same one.
+            // A port that the system chose is kept: peers that come back look for the same one.
             if (listen is not null)
                 listen = address;
             if (!told)
@@ -35,7 +35,7 @@ internal static class PartySupervisor
     /// <summary>How long a party that has nothing to go on with waits where one of its name has joined: the time in which a host notices that a process of it has died.</summary>
     private static readonly TimeSpan NamesakeTime = TimeSpan.FromSeconds(5);
 
-    // A host that gives up its old session, or dies, just when a party comes back. One that cannot be reached at all has had its time already.
+    // The host gave up its old session, or died, just when this party came back. A host that cannot be reached at all is not meant: it has been waited for already.
     private static bool BrokeOff(PeerException e) => e.Id is ProtocolErrors.PeerGone or ProtocolErrors.AlreadyJoined or GrpcErrors.WrongSession or GrpcErrors.CallFailed;
 
     /// <summary>Runs a party until its job has ended, or until the others have not come back in time.</summary>
@@ -61,7 +61,7 @@ internal static class PartySupervisor
         PeerException loss;
         try
         {
-            // The first meeting has the limits of every other session.
+            // The first meeting has the usual time limits.
             return await attempt(new PartyTask(task.Name, task.Terms, stop => Watched(task.Prepare(stop))), settings, cancellationToken).ConfigureAwait(false);
         }
         catch (PeerException e) when (task.KeepsRuns && settings.ResumeTimeout > TimeSpan.Zero && (met ? RunLoss.Is(e) : BrokeOff(e)) && !cancellationToken.IsCancellationRequested)
@@ -71,7 +71,7 @@ internal static class PartySupervisor
 
         while (true)
         {
-            // What the party can offer is known when it has looked at its states again. Before its first state nothing is lost by beginning anew.
+            // The party looks at its kept states again, to see what it can go on with. Before its first state nothing is lost by beginning anew.
             ReadyParty ready = task.Prepare(cancellationToken);
             var wait = new Wait(loss, met, ready.Request.Resume, settings.ResumeTimeout);
             log(wait.Line(task.Name));
@@ -107,7 +107,7 @@ internal static class PartySupervisor
         }
     }
 
-    // A host that still waits in its old session may know this party as one that has joined.
+    // A host that has not noticed the loss yet answers that this party has joined already.
     private static bool IsAway(PeerException e) => RunLoss.Is(e) || e.Id == ProtocolErrors.AlreadyJoined;
 
     /// <summary>What a party waits for after a loss.</summary>
@@ -130,7 +130,7 @@ internal static class PartySupervisor
 
         private string Next => Resume is { } offer ? $"the run goes on before round {offer.Rounds[^1]}" : "the run begins anew";
 
-        // Where there was no session, the address or the file may be wrong, which is worth to be known before the time is up.
+        // Without a session so far the address or the file may be wrong, so the cause is told before the time is up.
         private string Lost => Met ? $"lost {(Loss.Peer is null ? Loss.Place : $"'{Loss.Peer}'")} ({Loss.Id})" : $"no session with {Place}: {Cause} ({Loss.Id})";
 
         /// <summary>The line that tells of it.</summary>

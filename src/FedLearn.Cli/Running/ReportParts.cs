@@ -97,6 +97,15 @@ internal static class ReportParts
         };
     }
 
+    /// <summary>The parties of a report.</summary>
+    public static IEnumerable<JsonObject> Parties(JsonObject report) => Objects(report["parties"]);
+
+    /// <summary>The elements of an array of objects.</summary>
+    public static IEnumerable<JsonObject> Objects(JsonNode? array) => array!.AsArray().Select(o => o!.AsObject());
+
+    /// <summary>The elements of an array of texts.</summary>
+    public static IEnumerable<string> Strings(JsonNode? array) => array!.AsArray().Select(text => (string)text!);
+
     /// <summary>[low, high]; null where either is no number.</summary>
     public static JsonArray? Interval(double? low, double? high) => Finite(low) is { } from && Finite(high) is { } to ? new JsonArray(from, to) : null;
 

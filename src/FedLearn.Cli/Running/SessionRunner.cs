@@ -103,7 +103,7 @@ internal static class SessionRunner
         }
         catch (FedLearnException e) when (cancellationToken.IsCancellationRequested)
         {
-            // A party that is stopped tells its peers so, and their errors may be here first. What happened is still that the user stopped all.
+            // A party that is stopped tells its peers, and their errors may arrive first. What happened is still that the user stopped the job.
             throw new OperationCanceledException("The user stopped the job.", e, cancellationToken);
         }
     }
@@ -163,7 +163,7 @@ internal static class SessionRunner
                 return document;
             }
 
-            // One that stays although its session was stopped would wait for an order for ever.
+            // A process that stays although its session was stopped would wait for its next order for ever.
             if (stays)
                 child.Kill();
             int code = await child.EndAsync().ConfigureAwait(false);
@@ -193,7 +193,7 @@ internal static class SessionRunner
     {
         JsonObject? document = null;
         FedLearnException? failure = null;
-        // Let go before the process is kept: what is kept is not killed.
+        // Disposed of before the process is kept for its next order, so that a later stop does not kill it.
         await using ConfiguredAsyncDisposable stopping = cancellationToken.Register(child.Stop).ConfigureAwait(false);
         while (await child.Lines.ReadLineAsync(CancellationToken.None).ConfigureAwait(false) is { } text)
         {

@@ -85,10 +85,10 @@ internal sealed class TuningTotals(JsonObject first)
             foreach (string key in privacy.Select(p => p.Key).Except(OfAllRuns).ToArray())
                 privacy.Remove(key);
             string name = (string)party["name"]!;
-            IEnumerable<string> warnings = privacy["warnings"]!.AsArray().Select(w => (string)w!);
+            IEnumerable<string> warnings = ReportParts.Strings(privacy["warnings"]);
             // To the ledger of the first run that ended, a candidate that failed before it is an earlier run.
             if (caveats(name) is { } before)
-                warnings = [.. warnings.Except(party["fold"]!["caveats"]!.AsArray().Select(w => (string)w!)), .. before];
+                warnings = [.. warnings.Except(ReportParts.Strings(party["fold"]!["caveats"])), .. before];
             party.AsObject().Remove("fold");
             // A party that was charged nothing is promised nothing: its sentences stay.
             if (tuning.Costs.FirstOrDefault(c => c.Party == name) is { } cost && cost.Total != PrivacyTotal.Zero)

@@ -54,7 +54,7 @@ internal sealed class WorkerProcess : IDisposable
         try
         {
             var worker = new WorkerProcess(Process.Start(start)!);
-            worker.TryAsk(order); // one that has ended already says so by the end of its lines
+            worker.TryAsk(order); // a process that has ended already is noticed by the end of its lines
             return worker;
         }
         catch (System.ComponentModel.Win32Exception e)

@@ -27,7 +27,7 @@ internal static partial class EffectiveConfiguration
             lines.Add(Line(key, JsonNode.Parse(value.GetRawText()), SourceOf(key, values.Sources) ?? "file"));
         }
 
-        // Tables are the party file's or the job's as a whole, everything else key by key.
+        // A table of the party file replaces that of the job as a whole; everything else is replaced key by key.
         bool ownData = given.Any(key => key == "data" || key.StartsWith("data.", StringComparison.Ordinal));
         foreach ((string key, JsonNode? value, string source) in Job(file).Concat(Defaults(file)))
             if (!given.Contains(key) && !(ownData && key.StartsWith("data.", StringComparison.Ordinal)))
@@ -35,7 +35,7 @@ internal static partial class EffectiveConfiguration
         return new JsonObject { ["config"] = file.Path, ["job"] = file.Run.Name, ["party"] = file.Self.Name, ["values"] = lines };
     }
 
-    // Where the party file says nothing, the job's values hold, and where that says nothing the tool's.
+    // Where the party file says nothing the job's values hold, and where the job says nothing the tool's defaults.
     private static IEnumerable<(string Key, JsonNode? Value, string Source)> Job(PartyFile file)
     {
         JsonElement job = FileSchema.Read(file.Run.Path), transport = JsonFile.At(job, "transport");
@@ -91,7 +91,7 @@ internal static partial class EffectiveConfiguration
         yield return ("quotas.allConnections", file.Transport.Quotas.AllConnections, Default);
     }
 
-    // An override may be a whole object, whose values are then its.
+    // An override may replace a whole object, and is then the source of every value in it.
     private static string? SourceOf(string key, IReadOnlyDictionary<string, string> sources) =>
         sources.FirstOrDefault(s => key == s.Key || key.StartsWith(s.Key + ".", StringComparison.Ordinal)).Value;
 

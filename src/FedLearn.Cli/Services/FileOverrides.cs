@@ -143,7 +143,7 @@ internal sealed class FileOverrides
             IReadOnlyList<JsonElement> values = [.. Schema.FreeValues(forms)];
             if (values.Count == 0)
                 throw source == "--set" ? UnknownSet(names) : Unknown(source, _kind.Prefix + Nearest(names, "__").ToUpperInvariant());
-            // What is left is one name: that of a party.
+            // The rest is one name, that of a party, which may hold the separator.
             string written = string.Join(source == "--set" ? "." : "__", names[i..]);
             string[] parties = [.. FileSchema.NamesIn(JsonFile.At(file, steps)).Union(JobParties(file, path))];
             string[] meant = [.. parties.Where(name => Same(name, written))];
@@ -156,7 +156,7 @@ internal sealed class FileOverrides
         return ([.. steps], forms);
     }
 
-    // Peers may stand in the jobs only.
+    // The names of peers may stand in the job files alone.
     private IEnumerable<string> JobParties(JsonElement file, string path)
     {
         JsonElement jobs = _values.LastOrDefault(v => v.Path is [var name] && Same(name, _kind.Jobs)).Text is { } text ? FileSchema.Value(text, [.. Schema.Inner(Schema.Forms(Schema.Root), _kind.Jobs)]) : JsonFile.At(file, _kind.Jobs);
@@ -176,7 +176,7 @@ internal sealed class FileOverrides
         return [.. names, JsonFile.At(json, "privacy", "he", "arbiter") is { ValueKind: JsonValueKind.String } arbiter ? arbiter.GetString()! : "arbiter"];
     }
 
-    // Names of variables have no dots or hyphens everywhere, and no letter case that counts.
+    // Names of variables may have no dots or hyphens on some systems, and their letter case does not count.
     private static bool Same(string name, string written) => string.Equals(Plain(name), Plain(written), StringComparison.OrdinalIgnoreCase);
 
     private static string Plain(string name) => string.Concat(name.Select(c => char.IsLetterOrDigit(c) ? c : '_'));
@@ -186,7 +186,7 @@ internal sealed class FileOverrides
     private ConfigurationException UnknownSet(string[] names) => new(ServiceErrors.UnknownVariable, "--set", $"there is no key '{string.Join('.', names)}'.",
         $"Did you mean '{Nearest(names, ".")}'?");
 
-    // Part by part, so that a party's name, which is in no list of keys, does not decide; or as a whole, for parts that were run together.
+    // Compared part by part, so that a party's name, which no list of keys has, does not decide; and as a whole, for parts that were run together.
     private string Nearest(string[] names, string separator)
     {
         var parts = new List<string>();
@@ -271,7 +271,7 @@ internal sealed class FileSchema
             }
             catch (JsonException)
             {
-                // As it is: the reader names the key and what it should hold.
+                // It stays a text: the reader of the key says what it should hold.
             }
 
         return JsonSerializer.SerializeToElement(text);

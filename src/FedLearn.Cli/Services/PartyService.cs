@@ -25,7 +25,7 @@ internal static class PartyService
     /// <exception cref="FedLearnException">No file can be used, the health checks have no address, or a session did not end in time (FL4171).</exception>
     public static async Task<int> RunAsync(ServiceRequest request, Terminal terminal, CancellationToken cancellationToken)
     {
-        // From here on: the tool's own listener to signals begins once a verb has given up its thread, and a service must not die of a stop in between.
+        // Signals are handled from here on. The command line's own handler begins only once a verb first waits, and a service must not die of a signal before that.
         using var stopping = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         CancellationToken stop = stopping.Token;
         void Ask(PosixSignalContext signal)

@@ -58,7 +58,7 @@ internal sealed class ServiceJob
 
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200), ProbeTime = TimeSpan.FromSeconds(5);
 
-    // What no session mends by itself. The job is tried again nevertheless: the other side may mend its file.
+    // Errors that stay until somebody changes something. The job is tried again nevertheless, since the other side may mend its file.
     private static readonly HashSet<string> Refusals =
         [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused,
         GrpcErrors.PeerExpired, GrpcErrors.PeerWrongName, GrpcErrors.PeerUnknown, GrpcErrors.PeerRevoked, GrpcErrors.PeerWithoutCertificate, GrpcErrors.PeerNotCheckable, GrpcErrors.RefusedByPeer,
@@ -109,7 +109,7 @@ internal sealed class ServiceJob
         }
     }
 
-    // Others begin the sessions of whoever is not the active party.
+    // The sessions of an active party are begun by itself, those of all others by the active party.
     private bool IsCounted => File.Self.Role != PartyRole.Active;
 
     /// <summary>Takes part until stopped; an active party once.</summary>
@@ -179,7 +179,7 @@ internal sealed class ServiceJob
         }
         catch (Exception e) when (stop.IsCancellationRequested)
         {
-            // Whoever is stopped tells its peers, whose errors may be here first.
+            // A party that is stopped tells its peers, and their errors may arrive before it sees that it was stopped.
             throw new OperationCanceledException("The service was stopped.", e, stop);
         }
         catch (FedLearnException e)
@@ -201,7 +201,7 @@ internal sealed class ServiceJob
         }
     }
 
-    // What cannot be counted is refused when a session begins, and said now.
+    // A count that cannot be read makes a session fail when it begins; it is reported at the start already.
     private void LookAtCount()
     {
         try
@@ -240,7 +240,7 @@ internal sealed class ServiceJob
                 _session = (agreement.Resume?.SessionId ?? agreement.SessionId)[..SessionDigits];
                 try
                 {
-                    // What goes on with a session that was cut off is counted already, and spends nothing anew.
+                    // A session that goes on with one that was cut off is counted already, and spends nothing more.
                     if (IsCounted && agreement.Resume is null)
                         _count.Take();
                 }
@@ -263,7 +263,7 @@ internal sealed class ServiceJob
         KeepsRuns = task.KeepsRuns,
     };
 
-    // Data are read for a session that can begin, not for an active party that is away.
+    // Asks whether the active party is there before the data are read, which can take long.
     private static async Task ProbeAsync(Uri address, CancellationToken stop)
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -290,7 +290,7 @@ internal sealed class ServiceJob
             bool mayPass = e is PeerException && !Refusals.Contains(e.Id);
             _refused = e is PeerException && (!mayPass || _refused);
             _state = !IsCounted ? JobState.Failed : !mayPass ? JobState.Waiting : _state == JobState.Running ? JobState.Ready : _state;
-            // An active party that has not started a session is nothing to mend.
+            // An active party that has not started a session yet is no error of this party.
             if (!IsIdle(e))
                 _lastError = e.Id;
         }
@@ -352,7 +352,7 @@ internal sealed class ServiceJob
         }
     }
 
-    // What a process that was killed left.
+    // Folders that a process left when it was killed.
     private void SetLeftoversAside()
     {
         try
@@ -363,7 +363,7 @@ internal sealed class ServiceJob
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The probe before a session says it.
+            // The probe before a session reports it.
         }
     }
 

@@ -71,21 +71,21 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
                     throw new PeerException(ServiceErrors.TooManySessions, $"party file: service.sessionsPerDay, job '{job}'",
                         string.Create(CultureInfo.InvariantCulture, $"the active party has begun {own.Length} {Counted.Noun(own.Length, "session")} within 24 hours, and this party takes part in {most}; the next one can be at {own[^most] + Window:yyyy-MM-dd HH:mm} UTC."),
                         "Ask why there are so many sessions: each spends of this party's privacy budget. If they are right, raise service.sessionsPerDay at this party.");
-                file.SetLength(end); // what a crash left of a line
+                file.SetLength(end); // a crash may have left a part of a line
                 file.Position = end;
                 file.Write(Encoding.UTF8.GetBytes(Line(now, _job)));
                 file.Flush(flushToDisk: true);
                 if (end == 0)
-                    DurableFile.SyncFolder(Path.GetDirectoryName(path)!); // the file may be new
+                    DurableFile.SyncFolder(Path.GetDirectoryName(path)!); // the file may be new, and its name has to last too
                 Judge([.. own.Append(now).Order()]);
                 if (read <= MostOldLines || kept.Count >= read / 2)
                     return;
-                // The lines of other days go. Windows replaces no file that is open.
+                // Lines of other days are dropped. Windows does not replace a file that is open.
                 if (OperatingSystem.IsWindows())
                     file.Dispose();
                 DurableFile.Replace(path, Encoding.UTF8.GetBytes(string.Concat(kept.Append((now, _job)).Select(s => Line(s.Item1, s.Item2)))), ownerOnly: false);
                 if (!OperatingSystem.IsWindows())
-                    file.SetLength(0); // tells another process that it has opened what is the count no longer
+                    file.SetLength(0); // another process that has opened this file sees by its length that it was replaced
             });
     }
 
@@ -110,7 +110,7 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
         return end;
     }
 
-    // Another process may have it open for the moment of a line.
+    // Tried again, since another process may have the file open while it writes its line.
     private FileStream Open()
     {
         for (int tried = 1; ; tried++)
@@ -120,7 +120,7 @@ internal sealed class SessionCount(string path, string job, int most, TimeProvid
                 var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
                 if (file.Length == new FileInfo(path).Length)
                     return file;
-                // Replaced between its opening and its locking: a line in it would be lost.
+                // The file was replaced between opening and locking it: a line written to it would be lost.
                 file.Dispose();
             }
             catch (IOException) when (tried < Tries && File.Exists(path))

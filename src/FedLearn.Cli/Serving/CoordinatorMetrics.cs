@@ -22,7 +22,7 @@ internal sealed class CoordinatorMetrics : IDisposable
         _refused = _meter.CreateCounter<long>("fedlearn.coordinator.calls.refused", "{call}", "Calls refused, by error.");
         relay.Opened += connection => _open.Add(1, new("job", connection.Job), new("party", connection.Party), new("operation", connection.Purpose));
         relay.Closed += Ended;
-        // Whose call was refused is a claim: it is no tag.
+        // No tag says whose call was refused: the name is only what the caller claims.
         relay.Refused += (_, refusal) => _refused.Add(1, new KeyValuePair<string, object?>("error", refusal.Id));
     }
 

@@ -5,7 +5,7 @@ namespace FedLearn.Cli.Serving;
 /// <summary>How many files, each connection being one, a process may open at a time.</summary>
 internal static class OpenFiles
 {
-    // A system that lets nobody look, or none such as Windows, says nothing. The runtime has raised the soft limit to the hard one by now.
+    // On systems that do not have the file, such as Windows, nothing is said. The runtime has raised the soft limit to the hard one by now.
     private const string Limits = "/proc/self/limits", Name = "Max open files";
 
     /// <summary>What is said at the start of a process that may open fewer files than its quota of connections takes: a burst of connections would end it.</summary>

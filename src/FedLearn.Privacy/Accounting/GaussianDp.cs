@@ -226,14 +226,7 @@ public static class GaussianDp
 
             // Here Phi(-p) > .84 and delta > .68: 1 - delta = phi(p) (M(-p) + M(q)) has no cancellation either, and q >= -p > 1.
             double upper = MillsRatio.At(p + mu), rest = density * (MillsRatio.At(-p) + upper), delta = 1 - rest;
-            return new(delta, Math.Log(delta) is var direct && rest < 0.1 ? Log1P(-rest) : direct, density * upper / delta, density / delta);
-        }
-
-        /// <summary>log(1 + x), accurate for small x (Kahan's correction).</summary>
-        private static double Log1P(double x)
-        {
-            double y = 1 + x;
-            return y == 1 ? x : Math.Log(y) * (x / (y - 1));
+            return new(delta, Math.Log(delta) is var direct && rest < 0.1 ? Elementary.LogP1(-rest) : direct, density * upper / delta, density / delta);
         }
     }
 }

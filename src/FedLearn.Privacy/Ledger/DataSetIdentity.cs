@@ -21,7 +21,7 @@ public sealed class DataSetIdentity
     // Prefixes of the digests that are known, ascending: all of them, or those of the sketch.
     private readonly ReadOnlyMemory<byte> _known;
 
-    // Reads those of all rows from where a ledger keeps them; what was read is not kept here, the answers that it gave are.
+    // Reads the prefixes of all rows from the ledger that keeps them. They are not kept in memory; the answers that they gave are.
     private readonly Func<ReadOnlyMemory<byte>>? _readAll;
     private readonly ConditionalWeakTable<DataSetIdentity, StrongBox<bool>> _answers = new();
 
@@ -81,7 +81,7 @@ public sealed class DataSetIdentity
             return true;
         if (_readAll is null)
             return other._readAll is not null && other.SharesRowsWith(this);
-        // Many charges are for one table: the same two are compared once.
+        // Many charges are for one table, so the answer for each pair of tables is kept.
         return _answers.GetValue(other, of => new(Meet((Digests ?? _known).Span, (of.Digests ?? of._known).Span))).Value;
     }
 
@@ -92,7 +92,7 @@ public sealed class DataSetIdentity
             return Meet(many, few);
         for (; !few.IsEmpty && !many.IsEmpty; few = few[SketchDigestBytes..])
         {
-            // In growing steps and back by halves: few are looked up among a million, and two millions are passed once.
+            // Looks ahead in steps that double, then bisects: quick for few digests among a million, and linear for two lists of a million.
             ulong wanted = At(few, 0);
             int low = 0, high = 1, length = many.Length / SketchDigestBytes;
             while (high < length && At(many, high) < wanted)

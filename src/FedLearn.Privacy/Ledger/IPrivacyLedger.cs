@@ -61,7 +61,7 @@ public interface IPrivacyLedger
             caveats.Add($"{labels} earlier {(labels == 1 ? "run" : "runs")} over these people protected labels only: what they told of features is in no sum of the ledger");
         if (own.Count(e => e.Charge.Unit == PrivacyUnit.Record && e.Charge.Mechanism.StartsWith(PrivacyCharge.Disclosed, StringComparison.Ordinal)) is > 0 and var disclosed)
             caveats.Add($"{disclosed} earlier {(disclosed == 1 ? "run" : "runs")} over these people disclosed what this party sent: what that told is in no sum of the ledger");
-        // They leave after the last round, which a run that was settled for less did not reach.
+        // Only of charges that were settled in full: such scores leave after the last round, which other runs did not reach.
         if (own.Count(e => e.Share == 1 && NamesEvaluationRows(e.Charge)) is > 0 and var scored)
             caveats.Add($"{scored} earlier {(scored == 1 ? "run" : "runs")} over these people sent scores of evaluation rows as they are: what a score told of its row is in no sum of the ledger");
         if (others.Length > own.Length)

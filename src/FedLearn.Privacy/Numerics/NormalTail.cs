@@ -14,7 +14,7 @@ internal static class NormalTail
 {
     private const int GuardBits = 24;
 
-    // Of the comparison in 128 bits: bits after the binary point, those and the bits before it together, and bits of a limb of sqrt(2 pi).
+    // For the comparison in 128 bits: bits after the binary point (from least to most), bits of a sum before and after the point together, and bits of a limb of sqrt(2 pi).
     private const int LeastFractionBits = 72, MostFractionBits = 100, SumBits = 118, LimbBits = 62;
 
     private static readonly ConcurrentDictionary<int, (BigInteger Low, BigInteger High)> Roots = new();

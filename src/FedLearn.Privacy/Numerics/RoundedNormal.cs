@@ -249,7 +249,7 @@ internal static unsafe class RoundedNormal
         public int Side(int k, int scaleBits)
         {
             long numerator = 2 * (long)k + 1;
-            // All but a few draws in a million of these are decided by the first word.
+            // The first 64 bits decide all but a few in a million of the draws that come here.
             if (NormalTail.Compare(Leading, numerator, scaleBits + 1) is { } side && (side != 0 || Length == 64))
                 return side;
             const int more = 32;
@@ -263,7 +263,7 @@ internal static unsafe class RoundedNormal
     {
         int saturation = INoiseSource.Saturation / INoiseSource.LatticeScale << scaleBits;
 
-        // A guess; what follows moves it until it is proved.
+        // A first guess, which the loop moves until it is proved.
         int m = (int)Math.Min(saturation, Math.Max(0, Math.Round(Math.ScaleB(UpperQuantile(tail.Middle), scaleBits))));
         while (true)
         {

@@ -58,7 +58,7 @@ public sealed record OneRoundColumn(double Center, double Scale, double TargetBo
     public static double ShareOf(RandomizedResponse response, ReadOnlySpan<byte> labels, byte label = 1)
     {
         ArgumentNullException.ThrowIfNull(response);
-        CheckSome(labels.Length, nameof(labels));
+        CheckSome(labels.Length);
         double mean = ((double)labels.Count(label) / labels.Length - response.OtherProbability) / response.Gap;
         return Math.Round(Math.Clamp(mean, .01, .99), 2);
     }
@@ -69,17 +69,17 @@ public sealed record OneRoundColumn(double Center, double Scale, double TargetBo
     /// <param name="labels">Noisy labels; at least one.</param>
     public static double CenterOf(double low, double high, ReadOnlySpan<double> labels)
     {
-        CheckSome(labels.Length, nameof(labels));
+        CheckSome(labels.Length);
         double sum = 0;
         foreach (double label in labels)
             sum += label;
         return Math.Clamp(low + (high - low) * Math.Round(Math.Clamp((sum / labels.Length - low) / (high - low), 0, 1), 2), low, high);
     }
 
-    private static void CheckSome(int labels, string name)
+    private static void CheckSome(int labels)
     {
         if (labels == 0)
-            throw new ArgumentException("There is no label, so they have no mean.", name);
+            throw new ArgumentException("There is no label, so they have no mean.", nameof(labels));
     }
 
     /// <summary>The target of a released label; never beyond <see cref="TargetBound"/>.</summary>

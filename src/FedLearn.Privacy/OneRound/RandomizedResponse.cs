@@ -84,7 +84,7 @@ public sealed class RandomizedResponse
         for (int i = 0; i < drawn.Length; i++)
         {
             byte label = labels[i];
-            // Which it is, an error does not tell.
+            // The error does not say which label it is: labels are private.
             if (label >= Classes)
                 throw new ArgumentOutOfRangeException(nameof(labels), "A label is none of the classes.");
             if (words[i] >= others)

@@ -40,11 +40,11 @@ public sealed class GaussianMechanism
     private readonly bool _resumed;
     private readonly int _firstLocal, _localStep;
     private readonly Lock _lock = new();
-    // Draws at hand, in the order in which they are used.
+    // The draws that are ready, in the order in which they are used.
     private int[] _ahead = [];
     private int _aheadStart, _aheadLength;
-    // Those that come after them, which another thread makes: how many were ordered, and how many of these are still to be made. Who makes them holds the lock: that thread, or whoever needs them before it has
-    // come to it.
+    // The draws that follow them, which a background thread makes: how many were ordered, and how many of these are still to be made.
+    // They are made under the lock, by that thread or, where it is late, by the one that needs them.
     private readonly Lock _drawing = new();
     private int[] _drawn = [];
     private int _ordered, _wanted;
@@ -52,7 +52,7 @@ public sealed class GaussianMechanism
     private Drawer? _drawer;
     private int _released;
     private long _used, _noiseTicks;
-    // Of the release that is being kept.
+    // Begin, for the reservation to call while it keeps a release, and what Begin needs to know of that release.
     private readonly Action _begin;
     private double[] _noisy = [];
     private int _nextLength;
@@ -267,7 +267,7 @@ public sealed class GaussianMechanism
             _ordered = 0;
             if (_aheadLength >= needed)
                 return;
-            // They count once they are made: a generator may fail.
+            // Counted only after they are made, since a generator may fail.
             Fill(Room(needed - _aheadLength));
             _aheadLength = needed;
         }
@@ -313,7 +313,7 @@ public sealed class GaussianMechanism
     /// <summary>What needs the packed message no more, and so is done while the disk writes it.</summary>
     private void Begin()
     {
-        // A message ahead of the one that has to wait for them: the thread that makes them may get a processor late.
+        // Ordered one message early, since the thread that makes the draws may get a processor late.
         if (_ordered == 0 && _nextLength > 0 && _aheadLength / _nextLength is var ahead and < 2 && Math.Min(_calibration.Releases - _released - 1 - ahead, Math.Max(1, DrawsTogether / _nextLength)) is var messages and > 0)
             Order(_nextLength * messages);
         BeforeKeeping?.Invoke();
@@ -442,7 +442,7 @@ public sealed class GaussianMechanism
         int length = checked(_aheadLength + count);
         if (_ahead.Length - _aheadStart < length)
         {
-            // To the front; room for as many draws is there already when messages differ in length.
+            // Moves the draws to the front. The array may be long enough already, when messages differ in length.
             int[] room = _ahead.Length < length ? new int[length] : _ahead;
             Span<int> left = _ahead.AsSpan(_aheadStart, _aheadLength);
             left.CopyTo(room);

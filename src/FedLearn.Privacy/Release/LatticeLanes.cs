@@ -94,7 +94,7 @@ internal static unsafe class LatticeLanes
             {
                 Vector512<long> lanes = Avx512DQ.ConvertToVector512Int64(Vector512.Load(at + i));
                 Vector512<byte> placed = Avx512F.ShiftLeftLogicalVariable(lanes.AsUInt64() & element, before).AsByte();
-                // The bytes beyond these eight are 0, and the next eight's to write.
+                // This stores zeros beyond the bytes of these eight elements; the next eight overwrite them.
                 ((Avx512Vbmi.PermuteVar64x8(placed, fromEven) & ofEven) | (Avx512Vbmi.PermuteVar64x8(placed, fromOdd) & ofOdd)).Store(to + (long)i / Lanes * bits);
             }
 
@@ -113,7 +113,7 @@ internal static unsafe class LatticeLanes
             {
                 ulong low = Fours((Vector256.Load(at + i) + shift).AsUInt64() & element, places), high = Fours((Vector256.Load(at + i + 4) + shift).AsUInt64() & element, places);
                 byte* eight = to + (long)i / Lanes * bits;
-                // The second four may begin in the middle of a byte, whose first half is then the first four's last.
+                // The second four may begin in the middle of a byte, whose other half then holds the last bits of the first four.
                 *(ulong*)eight = low;
                 *(ulong*)(eight + first) = high << before | low >> (8 * first) & ((1UL << before) - 1);
             }

@@ -80,7 +80,7 @@ public sealed class PayloadPool
             if (!memory.IsTaken)
                 return;
             memory.IsTaken = false;
-            // The place that was filled longest ago is filled anew: shapes that are no longer asked for go.
+            // Without a free place it takes that of the payload returned longest ago, so that shapes which are not used any more disappear.
             int at = Array.IndexOf(_free, null);
             if (at < 0)
                 (at, _next) = (_next, (_next + 1) % Most);

@@ -75,7 +75,7 @@ internal static class RelayDialer
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // Nothing has been sent that would have to leave, and a coordinator with no other side yet does not answer the end of a call.
+            // Cut at once: nothing that was sent has to arrive, and a coordinator that has not found the other side does not answer the end of a call.
             stream.Kill();
             await stream.DisposeAsync().ConfigureAwait(false);
             throw;

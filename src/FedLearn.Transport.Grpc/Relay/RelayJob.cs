@@ -139,7 +139,7 @@ internal sealed class RelayedJob(RelayJob job, RelayQuotas quotas, TimeProvider 
                 return null;
             }
 
-            // The host's latest call: an earlier one may be what is left of a process that vanished. Of those that reach, the first.
+            // Of the host's waiting calls the latest, since an earlier one may be left over from a process that vanished; of the joining parties' calls the first.
             RelayEnd other = (end.Caller.Hosts ? others.First : others.Last)!.Value;
             others.Remove(other);
             RelayPair pair = end.Caller.Hosts ? new RelayPair(end, other) : new RelayPair(other, end);

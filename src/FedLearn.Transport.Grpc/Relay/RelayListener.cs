@@ -48,7 +48,7 @@ internal sealed class RelayListener : IConnectionListener
             UseJitter = true,
             Delay = FirstPause,
             MaxDelay = LongestPause,
-            ShouldHandle = new PredicateBuilder().Handle<FedLearnException>(), // an error of this side's certificate or lists too: the server would never ask for a connection again
+            ShouldHandle = new PredicateBuilder().Handle<FedLearnException>(), // errors of this side's own certificate or lists too, since the server would never ask for a connection again
             OnRetry = args =>
             {
                 var lost = (FedLearnException)args.Outcome.Exception!;

@@ -164,7 +164,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         }
         catch (OperationCanceledException)
         {
-            return await end.Met.Task.ConfigureAwait(false); // it was met at the last moment: whoever runs the connection sees to its end
+            return await end.Met.Task.ConfigureAwait(false); // the other side came at the last moment, and the call of that side runs the connection to its end
         }
     }
 
@@ -182,7 +182,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
             Opened?.Invoke(connection);
             (status, long toHost, long fromHost) = await CopyAsync(pair).ConfigureAwait(false);
             lock (_gate)
-                _open.Remove(connection.Number); // whoever is told sees that it is gone
+                _open.Remove(connection.Number); // before the handlers of Closed are told, so that none of them finds it open
             Closed?.Invoke(connection, new RelayedTraffic(toHost, fromHost, status.ErrorId));
         }
         finally
@@ -222,7 +222,7 @@ internal sealed partial class RelayService(IReadOnlyList<RelayJob> jobs, RelayQu
         while (true)
         {
             ReadResult read = await input.ReadAsync(cancellationToken).ConfigureAwait(false);
-            long length = Math.Min(read.Buffer.Length, PieceBytes); // a sequence must not be asked once it is given back
+            long length = Math.Min(read.Buffer.Length, PieceBytes); // read here, since the sequence is not valid any more after AdvanceTo
             ReadOnlySequence<byte> piece = read.Buffer.Slice(0, length);
             if (piece.IsEmpty && read.IsCompleted)
                 return;

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Buffers.Binary;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using FedLearn.Transport.Grpc.Rpc;
@@ -151,7 +150,7 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
     protected override void Dispose(bool disposing)
     {
         if (disposing)
-            _ = CloseAsync(); // the HTTP stack disposes without waiting; the last bytes leave behind its back
+            _ = CloseAsync(); // the HTTP stack disposes without waiting; the last bytes leave in the background
         base.Dispose(disposing);
     }
 
@@ -183,14 +182,14 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         _ended = true;
     }
 
-    // Whoever uses this stream sees a lost connection; why it was cut is known here only. Said once.
+    // Users of this stream see a lost connection only. Why the coordinator cut it is known here, and told once.
     private void Tell(Status cut)
     {
         if (cut.ErrorId is not null and not ProtocolErrors.PeerGone && Interlocked.Exchange(ref _told, 1) == 0)
             relay.Changed?.Invoke(connection.Error(cut, null));
     }
 
-    // Nobody takes what is written any more, and a write may wait for that for ever: the end of a call gives back no room.
+    // Ends a write that waits for room: nobody reads any more, and the end of a call makes no room.
     private void EndWriting()
     {
         _over = true;
@@ -203,15 +202,8 @@ internal sealed class RelayStream(GrpcRelay relay, ClientConnection connection, 
         Span<byte> head = call.Output.GetSpan(Framing.PrefixBytes + 1 + sizeof(long));
         int at = Framing.PrefixBytes;
         head[at++] = DataTag;
-        for (uint left = (uint)data.Length; ; left >>= 7)
-        {
-            head[at++] = (byte)(left < 0x80 ? left : (left & 0x7F) | 0x80);
-            if (left < 0x80)
-                break;
-        }
-
-        head[0] = 0;
-        BinaryPrimitives.WriteInt32BigEndian(head[1..], at - Framing.PrefixBytes + (int)data.Length);
+        RoundVectorCodec.Varint(head, ref at, (int)data.Length);
+        Framing.WritePrefix(head, at - Framing.PrefixBytes + (int)data.Length);
         call.Output.Advance(at);
         foreach (ReadOnlyMemory<byte> piece in data)
             call.Output.Write(piece.Span);

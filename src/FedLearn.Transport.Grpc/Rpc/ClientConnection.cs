@@ -14,7 +14,7 @@ internal sealed class ClientConnection : IDisposable
     // 16 MiB is the most SocketsHttpHandler takes; with the default of 64 KiB a large message would wait for the network at every 64 KiB.
     private const int WindowBytes = 16 << 20;
 
-    // How much longer than the server this side waits for the answer to a call: the server sees to the deadline itself and can say who is missing.
+    // How long beyond the deadline this side waits for an answer: the server keeps the deadline too, and can say who is missing.
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(2);
 
     private readonly Uri _address;
@@ -24,7 +24,7 @@ internal sealed class ClientConnection : IDisposable
     private readonly ClientTls? _tls;
     private Stream? _stream;
     private readonly string? _peer;
-    private volatile bool _heard, _heardTls; // of plaintext: over TLS that is the matter of ClientTls
+    private volatile bool _heard, _heardTls; // for plaintext only; over TLS, ClientTls knows
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
@@ -115,7 +115,7 @@ internal sealed class ClientConnection : IDisposable
             throw Failure(ProtocolErrors.TimedOut, $"waited {(deadline + Grace).TotalSeconds:0.#} s for an answer to {method}, and none came.",
                 "Look at its log, and give it more time with transport.connectTimeoutSeconds.", e);
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or SocketException) // the last from a handler whose connection went before it looked at it
+        catch (Exception e) when (e is HttpRequestException or IOException or SocketException) // SocketException: of a connection that was gone before the handler used it
         {
             throw Lost(e);
         }
@@ -172,7 +172,7 @@ internal sealed class ClientConnection : IDisposable
         _http.Dispose();
         Interlocked.Exchange(ref _stream, null)?.Dispose();
         if (_tls is { IsOpen: false })
-            _kill(); // the handler does not end a handshake that is under way
+            _kill(); // disposing of the handler does not end a handshake that is under way
     }
 
     /// <summary>The status that a response carries in its trailers, or in its headers when there was nothing else to send.</summary>

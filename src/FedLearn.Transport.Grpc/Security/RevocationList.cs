@@ -22,7 +22,7 @@ public sealed class RevocationList
         Place = place;
         var file = new AsnReader(der, AsnEncodingRules.DER);
         AsnReader list = file.ReadSequence();
-        file.ThrowIfNotEmpty(); // as of two lists one after the other
+        file.ThrowIfNotEmpty(); // such as a second list behind the first
         _signed = list.PeekEncodedValue().ToArray();
         AsnReader body = list.ReadSequence();
         _algorithm = list.ReadSequence().ReadObjectIdentifier();
@@ -30,7 +30,7 @@ public sealed class RevocationList
         list.ThrowIfNotEmpty();
         if (body.PeekTag() == Asn1Tag.Integer)
             body.ReadInteger(); // version
-        body.ReadSequence(); // the algorithm again
+        body.ReadSequence(); // the algorithm, which stands again outside of the signed part
         _issuer = body.ReadEncodedValue().ToArray();
         ThisUpdate = ReadTime(body);
         if (body.HasData && body.PeekTag() is { TagClass: TagClass.Universal, TagValue: (int)UniversalTagNumber.UtcTime or (int)UniversalTagNumber.GeneralizedTime })

@@ -14,8 +14,8 @@ public static class RunStateErrors
     internal static ConfigurationException Gone(string place) =>
         new(Unusable, place, "its state is kept no longer.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 
-    internal static ConfigurationException Damaged(string place, Exception? inner = null) =>
-        new(Unusable, place, "its state is damaged.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.", inner);
+    internal static ConfigurationException Damaged(string place) =>
+        new(Unusable, place, "its state is damaged.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 
     internal static ConfigurationException OtherKind(string place) =>
         new(Unusable, place, "its state is damaged, or was kept by another version of FedLearn.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");

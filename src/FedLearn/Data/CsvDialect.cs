@@ -19,7 +19,7 @@ internal sealed record CsvDialect
         _map[separator] = (byte)',';
         if (mark == ',')
             _map[','] = (byte)'.';
-        // What gave up its place takes that of the separator. A tab would count as white space there: a control character makes the fast reader give up.
+        // The map has to be one to one, so the character whose place was taken gets the separator's. A tab would count as white space there, so it becomes a control character, at which the fast reader gives up.
         _map[Displaced] = separator == '\t' ? (byte)1 : (byte)separator;
     }
 

@@ -176,11 +176,11 @@ internal static class CsvNumber
                 return 0;
             }
 
-            // Digits move to the end of the vector, those before the point one place further; what stands before them is 0.
+            // Where each place of a vector comes from in which the digits stand at the end: those before the point move one place further than those behind it. Places before the first digit become 0.
             Vector128<sbyte> from = Vector128<sbyte>.Indices + Vector128.Create((sbyte)(end - Vector128<byte>.Count));
             if (end > point)
                 from += Vector128.LessThanOrEqual(from, Vector128.Create((sbyte)point));
-            // Fifteen digits are below 2^53.
+            // Exact, since fifteen digits are below 2^53.
             value = (double)(long)FifteenDigits(digits, from.AsByte()) / PowersOfTen[fraction];
             value = BitConverter.Int64BitsToDouble(BitConverter.DoubleToInt64Bits(value) | ((long)sign << 63));
             return sign + end;

@@ -33,7 +33,7 @@ internal static class CsvTable
             input.Kind == RowInputKind.Label ? [.. Words(source).Select(StrictUtf8.Encoding.GetBytes)] : []))];
         string[] reserved = [.. new[] { source.Weight, source.Offset, source.Exposure }.OfType<string>()];
         string[] others = [.. header.OrderBy(pair => pair.Value).Select(pair => pair.Key).Except([.. idNames, labelName ?? idNames[0], .. reserved], StringComparer.Ordinal)];
-        // A party with labels may have nothing else; one without has to bring features.
+        // A party that has labels may bring no feature.
         if (schema is null && others.Length == 0 && labelName is null)
             throw DataErrors.Bad(DataErrors.ColumnMissing, path, "there is no column of features.", "Give at least one beside those of ids, weights and offsets; a party with labels may do without.");
         schema = schema is null
@@ -80,7 +80,7 @@ internal static class CsvTable
     private static CsvRows ReadRows(CsvReader reader, string path, CsvLayout layout, CsvPieces pieces, CancellationToken cancellationToken)
     {
         long rows = Math.Max(0, pieces.Lines - 1);
-        // Where a quote is, a line need not be a row.
+        // With quotes in the file a line need not be a row.
         if (pieces.IsPlain && rows * layout.Width > Array.MaxLength)
             throw DataErrors.TooManyCells(path, rows, layout.Width);
         try
@@ -176,13 +176,13 @@ internal static class CsvTable
     {
         if (column.Kind == FieldKind.Category)
         {
-            CsvFile.Text(reader, column.Index, path);                                                              // text of another encoding is no UTF-8
+            CsvFile.Text(reader, column.Index, path);                                                              // throws for text that is not UTF-8
             return reader.GetSpan(column.Index).IsEmpty ? CsvFile.Empty(CsvFile.Place(path, reader, column.Name))
                 : DataErrors.Bad(DataErrors.UnknownCategory, CsvFile.Place(path, reader, column.Name), "the category is not one that the schema lists.",
                     "Write one of the listed values; or, before training, add this one to the schema. A model keeps the values that it was trained with, so a new one needs another training; one such as 'other', listed from the start, can stand for it.");
         }
 
-        CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect, mayMiss: column.Missing is not null);                                // a number that is not legal here is no 0 or 1
+        CsvFile.Number(reader, column.Index, column.Name, path, dialect: dialect, mayMiss: column.Missing is not null);                                // throws for what is no number; any other number is neither 0 nor 1
         return TableChecks.NotOneHot(CsvFile.Place(path, reader, column.Name));
     }
 }

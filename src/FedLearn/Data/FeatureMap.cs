@@ -37,7 +37,7 @@ public sealed partial class FeatureMap
         _centers = [.. state.Columns.Select(column => column.Center)];
         _widths = [.. state.Columns.Select(column => column.Width)];
         _clipped = [.. Enumerable.Range(0, state.Columns.Count).Where(j => state.Columns[j].Clip)];
-        // A declared range of exactly [-1, 1] moves no cell inside of it, and still bounds those outside.
+        // A declared range of exactly [-1, 1] has centre 0 and width 1, and still clips the cells outside of it.
         _scales = _clipped.Length > 0 || _centers.Any(center => center != 0) || _widths.Any(width => width != 1);
         IEnumerable<string> names = state.Columns.Select(column => column.Name);
         FeatureNames = [.. state.Constant ? names.Append(ConstantName) : names];

@@ -16,7 +16,7 @@ internal static class NormalFormC
     /// <exception cref="ArgumentException">The text has half a surrogate pair.</exception>
     internal static string Of(string text)
     {
-        // The first character that composes or reorders is U+0300. ASCII by itself: the code of the other question that .NET 10 brings along, compiled ahead of time, boxes four characters an id.
+        // The first character that composes or reorders is U+0300. ASCII is asked for by itself, since the precompiled code of the second question in .NET 10 allocates four objects a call.
         if (Ascii.IsValid(text) || !text.AsSpan().ContainsAnyExceptInRange('\0', '\u02FF'))
             return text;
         var codes = new List<int>(text.Length + 8);
@@ -65,7 +65,7 @@ internal static class NormalFormC
             for (end = start + 1; ClassOf(codes[start]) != 0 && end < codes.Count && ClassOf(codes[end]) != 0; end++) { }
             if (end - start == 1)
                 continue;
-            // Not one exchange after the other: an id of a million marks, which a request may bring, would take hours.
+            // A proper sort: with exchanges of neighbours an id of a million marks, which a request may bring, would take hours.
             int[] run = [.. codes.GetRange(start, end - start).OrderBy(ClassOf)];
             for (int i = 0; i < run.Length; i++)
                 codes[start + i] = run[i];

@@ -33,7 +33,7 @@ internal sealed unsafe class NpyCells : TableCells
         _cells = pointer + _view.PointerOffset + start;
     }
 
-    // The view does not go while its pointer is out.
+    // Gives back the pointer, without which the view would never be released.
     ~NpyCells() => _view?.SafeMemoryMappedViewHandle.ReleasePointer();
 
     /// <inheritdoc/>

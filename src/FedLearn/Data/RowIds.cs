@@ -64,7 +64,7 @@ public static class RowIds
         void Fill(int first, int end)
         {
             byte[] scratch = [];
-            // HashData makes a context for each id, and two threads that do are no faster than one (measured); a context a thread is.
+            // One hash object for all of the thread's ids: SHA256.HashData makes one for each, and two threads that do so are no faster than one (measured).
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             for (int i = first; i < end; i++)
             {
@@ -75,7 +75,7 @@ public static class RowIds
             }
         }
 
-        // A list of the caller's own may not be one that several threads can read, and its ids may be refused.
+        // In one thread for a list of the caller's own: several threads may not be able to read it, and Normalize may refuse an id, whose error should be the first one's.
         if (ids is PackedIds)
             Parallel.For(0, (n + HashedTogether - 1) / HashedTogether, block => Fill(block * HashedTogether, Math.Min(n, (block + 1) * HashedTogether)));
         else

@@ -18,7 +18,7 @@ internal static class SchemaReader
         foreach (Field field in schema.Fields)
             CheckField(field, place);
 
-        // Names of columns in the file; a category's name=value features must not meet a column's name either, since both name features.
+        // Names of the file's columns, and the features name=value of categories: both name features, so that no two may be equal.
         var columns = new HashSet<string>(StringComparer.Ordinal);
         foreach (string column in schema.Fields.SelectMany(field => field.Kind == FieldKind.OneHot ? field.Columns : [field.Name])
             .Concat(schema.Fields.Where(field => field.Kind == FieldKind.Category).SelectMany(field => field.FeatureNames)))

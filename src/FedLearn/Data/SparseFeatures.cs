@@ -7,7 +7,7 @@ public sealed partial class FeatureMap
 {
     private const double UnitRoundoff = 1.0 / (1L << 53);
     private const double SmallestCentredNorm = 1e-100;
-    private const double Nothing = 1e-150;                              // a length that float64 cannot divide by with care
+    private const double Shortest = 1e-150;                             // a shorter row is left as it is: dividing by its length would lose digits
     private const double LargestCentred = 1e140;                        // so that squares and sums of them stay within float64
     private const double LongestCommon = 4;                             // of the common part of a row, in row norms: what privacy charges for rounding counts on it
 
@@ -83,7 +83,7 @@ public sealed partial class FeatureMap
             features.Scale(row, share / Math.Max(LengthLimit, features.LengthBound(row)));
             constant.Fill(share);
         }
-        else if (features.Length(row) is > Nothing and var length)
+        else if (features.Length(row) is > Shortest and var length)
         {
             features.Scale(row, _state.RowNorm / length);
         }

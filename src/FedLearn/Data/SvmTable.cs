@@ -11,7 +11,7 @@ internal static class SvmTable
     /// <summary>Every column has a name, so that a mistyped index must not make a billion of them.</summary>
     internal const int MostColumns = 10_000_000;
 
-    // Without a word on the number of columns, more than these have to be worth their names: one index of a short file must not take gigabytes.
+    // Where nothing says how many columns there are, more than FreeColumns need cells in proportion: one large index in a short file must not make gigabytes of names.
     private const int FreeColumns = 65_536, ColumnsACell = 64;
 
     /// <summary>Whether a file is read as sparse rows.</summary>

@@ -151,11 +151,11 @@ public sealed class TableSchema
                     json.WriteEndArray();
                 }
 
-                if ((field.MissingNumber is { } number ? Text(number) : field.MissingValue) is { } missing)      // none declared: as before there were any
+                if ((field.MissingNumber is { } number ? Text(number) : field.MissingValue) is { } missing)      // left out where there is none, so that schemas without missing values keep the fingerprint that earlier releases gave them
                     json.WriteStringValue(missing);
                 if (field.BaseValue is { } baseValue)
                 {
-                    json.WriteStartArray(); // no text, which would be a missing value
+                    json.WriteStartArray(); // in an array, to tell it from the text of a missing value
                     json.WriteStringValue(baseValue);
                     json.WriteEndArray();
                 }

@@ -21,10 +21,10 @@ internal static partial class DurableFile
 {
     private const string ProbeName = ".fedlearn-";
 
-    // Of Linux and of macOS.
+    // Values of errno that are the same on Linux and on macOS.
     private const int Interrupted = 4, AccessDenied = 13, NotSupported = 22;
 
-    // Of Linux: statx(2) and inode(7).
+    // Constants of Linux, from statx(2) and inode(7).
     private const int CurrentFolder = -100, StatusBytes = 256, StatusType = 1, StatusModeAt = 28, TypeMask = 0xF000, RegularFile = 0x8000, Folder = 0x4000;
 
     /// <summary>Told, in the flow of whoever takes it, of each step with its file or folder once it is done; null: nobody. For tests: no file tells whether it was synced.</summary>
@@ -37,7 +37,7 @@ internal static partial class DurableFile
     public static FileStreamOptions OwnerOnly(FileMode mode, FileAccess access = FileAccess.ReadWrite, FileShare share = FileShare.None)
     {
         FileStreamOptions options = Options(mode, access, share);
-        // A file that has to be there has its mode already, and the runtime refuses another.
+        // A file that must exist already keeps its mode; the runtime refuses to be given one.
         if (!OperatingSystem.IsWindows() && mode is not (FileMode.Open or FileMode.Truncate))
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         return options;
@@ -55,7 +55,7 @@ internal static partial class DurableFile
             return;
         }
 
-        // The runtime gives the mode to the last folder alone.
+        // One folder after the other, since the runtime gives the mode to the last one alone.
         string full = Path.GetFullPath(folder);
         if (Path.GetDirectoryName(full) is { } above && !Directory.Exists(above))
             CreateFolder(above);
@@ -77,7 +77,7 @@ internal static partial class DurableFile
         }
         catch (UnauthorizedAccessException)
         {
-            // A folder that may be written to, and not be listed.
+            // The folder may be written to, but not listed.
         }
     }
 
@@ -92,7 +92,7 @@ internal static partial class DurableFile
     public static void Replace(string path, ReadOnlySpan<byte> bytes, bool ownerOnly, ReadOnlySpan<byte> rest = default)
     {
         string draft = path + ".new";
-        // Outside the try: where it cannot be opened, it is perhaps another writer's.
+        // Outside of the try, which would delete it: a file that cannot be opened may be another writer's.
         FileStream file = new(draft, ownerOnly ? OwnerOnly(FileMode.Create, FileAccess.Write) : Options(FileMode.Create, FileAccess.Write, FileShare.None));
         try
         {
@@ -119,7 +119,7 @@ internal static partial class DurableFile
     /// <exception cref="UnauthorizedAccessException">It may not be moved there.</exception>
     public static void Publish(string draft, string path)
     {
-        // The name before the content would leave an empty file of that name after a loss of power.
+        // The content is made durable before the name: else a loss of power could leave an empty file of that name.
         using (SafeFileHandle file = File.OpenHandle(draft, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             Sync(file, draft);
         Rename(draft, path);
@@ -162,7 +162,7 @@ internal static partial class DurableFile
     {
         if (!OperatingSystem.IsLinux())
             return false;
-        // struct statx is the same on every architecture, as struct stat is not.
+        // statx, since its struct is the same on every architecture; that of stat is not.
         Span<byte> status = stackalloc byte[StatusBytes];
         try
         {
@@ -171,7 +171,7 @@ internal static partial class DurableFile
         }
         catch (EntryPointNotFoundException)
         {
-            // A C library from before the call.
+            // The C library is older than the call.
             return false;
         }
     }

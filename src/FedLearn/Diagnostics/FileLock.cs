@@ -29,7 +29,7 @@ internal sealed class FileLock : IDisposable
                 return null;
             }
 
-            // A file is opened first and locked then, but for Windows: in between, who held it may have deleted it, and another may have made a new one and hold that.
+            // Except on Windows a file is opened first and then locked. In between its holder may have deleted it, and another process may have made a new one of that name and hold that.
             if (OperatingSystem.IsWindows() || IsAt(path, file))
                 return new FileLock(path, file);
             file.Dispose();

@@ -45,7 +45,7 @@ internal sealed class RefusalQuota(TimeProvider clock, Action<RefusalsLeftOut> l
                 return true;
             }
 
-            // Nobody is remembered of whom nothing was written: names cost nothing.
+            // Callers of whom no line was written are only counted: so inventing names takes no memory here.
             if (isKnown)
                 _counts[(who, errorId)] = (count.Written, count.LeftOut + 1);
             else

@@ -1,3 +1,5 @@
+using static FedLearn.Numerics.SplitMix64;
+
 namespace FedLearn.Evaluation;
 
 /// <summary>Percentile intervals by resampling rows (Efron and Tibshirani 1993, chapter 13); the basic one for a maximum (Davison and Hinkley 1997, section 5.2).</summary>
@@ -9,7 +11,6 @@ internal static class Bootstrap
 
     private const long MostVisits = 200_000_000;
     private const int FewestForSpeed = 200;
-    private const ulong GoldenGamma = 0x9E3779B97F4A7C15;
 
     /// <summary>Writes the figures of rows that count as often as stated; those it leaves are NaN. Called from several threads.</summary>
     public delegate void Measure(ReadOnlySpan<byte> counts, Span<double> figures);
@@ -56,10 +57,10 @@ internal static class Bootstrap
         ulong rows = (ulong)counts.Length;
         unchecked
         {
-            ulong state = Mix(Mix((ulong)seed) + ((ulong)resample * GoldenGamma));
+            ulong state = Mix(Mix((ulong)seed) + ((ulong)resample * Golden));
             for (int i = 0; i < counts.Length; i++)
             {
-                state += GoldenGamma;
+                state += Golden;
                 int row = (int)Math.BigMul(Mix(state), rows, out _);
                 checked { counts[row]++; }
             }
@@ -72,15 +73,5 @@ internal static class Bootstrap
         double place = p * (sorted.Length - 1);
         int below = (int)place;
         return below + 1 >= sorted.Length ? sorted[^1] : sorted[below] + ((place - below) * (sorted[below + 1] - sorted[below]));
-    }
-
-    private static ulong Mix(ulong z)
-    {
-        unchecked
-        {
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-            return z ^ (z >> 31);
-        }
     }
 }

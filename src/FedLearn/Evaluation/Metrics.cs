@@ -188,8 +188,8 @@ public static class Metrics
     /// <summary>Null for NaN, the internal mark of an undefined figure.</summary>
     internal static double? Defined(double? figure) => figure is { } number && !double.IsNaN(number) ? number : null;
 
-    /// <summary>log(1 + x) for x from 0 to 1 without the loss of digits of a small x (Kahan's correction).</summary>
-    private static double Log1p(double x)
+    /// <summary>log(1 + x) for x from 0 on without the loss of digits of a small x (Kahan's correction).</summary>
+    internal static double Log1p(double x)
     {
         double sum = 1 + x;
         return sum == 1 ? x : Math.Log(sum) * (x / (sum - 1));

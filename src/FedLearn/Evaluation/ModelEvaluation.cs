@@ -172,7 +172,7 @@ public sealed record ModelEvaluation
             yield return string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", infinite)} of the {set} rows {(infinite.Length == 1 ? "is" : "are")} infinite, and missing here{(Beyond == 0 ? "" : $": {Beyond:N0} row{(Beyond == 1 ? " has" : "s have")} a prediction that, or whose square, is beyond the range of a number")}; look for cells of these rows that are far from the others");
     }
 
-    // NaN is told apart by the figures.
+    // NaN passes: the figures of such rows are undefined, and say so themselves.
     private static void RequireProbabilities(ReadOnlySpan<double> probabilities)
     {
         foreach (double p in probabilities)
@@ -201,7 +201,7 @@ public sealed record ModelEvaluation
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            // The training has ended, and nobody makes its figures again: they are worth more than their intervals.
+            // The figures of a training that has ended cannot be made again, so they are kept without their intervals.
             return this with { Stopped = true };
         }
     }

@@ -89,7 +89,7 @@ internal sealed record FeaturelessModel(double[] Constants, double Residual, dou
             return TensorPrimitives.SumOfMagnitudes<double>(values);
         }
 
-        // Several scores have no offsets: rows of one label are alike, and those of all rows would be n K^2 numbers.
+        // Models of several scores have no offsets, so all rows of one label have the same derivatives; one row of each label stands for them, since those of all rows would be n K^2 numbers.
         double[] point = [.. Enumerable.Range(0, k).Select(m => scores[m * n])];
         return Enumerable.Range(0, n).GroupBy(i => targets.Labels[i]).Sum(rows =>
         {
@@ -109,7 +109,7 @@ internal sealed record FeaturelessModel(double[] Constants, double Residual, dou
         TensorPrimitives.Subtract(offsets, largest, terms);
         TensorPrimitives.Multiply(terms, kappa, terms);
         TensorPrimitives.Exp<double>(terms, terms);
-        // All factors may vanish beside that of a row without weight.
+        // The largest factor may be that of a row of weight 0, beside which all others are 0.
         return GlmFamilyExtensions.MeanLabel(terms, weights) is > 0 and var factor ? largest + Math.Log(factor) / kappa : mean;
     }
 }

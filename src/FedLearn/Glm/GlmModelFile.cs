@@ -67,7 +67,7 @@ internal static class GlmModelFile
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // Nodes are read late: text that is no UTF-8 is an invalid operation on first use.
+            // Nodes are parsed when they are first used: text that is not UTF-8 shows as an InvalidOperationException then.
             throw new FormatException("it is no JSON", e);
         }
         catch (Exception e) when (e is ArgumentException or BadInputException)
@@ -78,7 +78,7 @@ internal static class GlmModelFile
 
     private static GlmModel Of(JsonObject document, byte[] file, string place)
     {
-        // The format first: what else a file of another release holds is not known here.
+        // The format is read first, since what else a file of another release holds is not known here.
         string format = Text(document, "format");
         if (!format.StartsWith(FormatName, StringComparison.Ordinal))
             throw new FormatException($"its format is not {FormatName}{Version}");
@@ -135,7 +135,7 @@ internal static class GlmModelFile
     private static string Hex(JsonObject of, string key) =>
         Text(of, key) is { Length: 2 * SHA256.HashSizeInBytes } text && text.All(char.IsAsciiHexDigitLower) ? text : throw new FormatException($"its {key} is no SHA-256");
 
-    // Earlier files of this format do not have them.
+    // Earlier releases wrote no parties.
     private static PartyDescription[] Parties(JsonObject document) => document["parties"] switch
     {
         null => [],

@@ -251,7 +251,7 @@ internal sealed class GlmPlan
         if (Mode is not (PrivacyMode.HdpVfl or PrivacyMode.HeDp) || HasClasses || Family.Outputs > 1)
             yield break;
         bool identity = Family.Link == "identity";
-        // Of other links the largest label alone: labels of 0 need no prediction of 0, whose logarithm there is none.
+        // With another link only the largest label is looked at: the logarithm of a label of 0 is infinite, and no prediction has to reach it.
         double farthest = identity ? LabelBound(active) ?? 0 : Math.Abs(Family.LinkOf(active.LabelRange?.High ?? mean ?? double.NaN));
         double row = PreprocessingOptions.RowNorm, reach = WeightNorm * (((Job.Parties.Count - 1) * row) + Math.Sqrt((row * row) + (FreeIntercept ? 1 : 0))) + (Job.Training.OffsetBound ?? 0);
         if (!(reach < farthest) || !double.IsFinite(farthest))
@@ -263,7 +263,7 @@ internal sealed class GlmPlan
             : string.Create(CultureInfo.InvariantCulture, $"{bound}data.labelRange goes to {farthest:G4}{(identity ? "" : " by that measure")}: without any noise the model cannot reach such labels. {remedy}");
     }
 
-    // Nor does the steepness of the residual, which may depend on that bound.
+    // A passive party's sensitivity does not depend on the steepness of the residual either, and it may not know that: it may follow from the label bound.
     private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is not { Kind: GlmFamilyKind.Convex } bounds ? null
         : party.Party.Role == PartyRole.Passive ? 1e-9 : bounds.Lipschitz?.Invoke(ResidualClip, LabelBound(party));
 
@@ -276,7 +276,7 @@ internal sealed class GlmPlan
             throw new ConfigurationException(GlmErrors.InvalidTuning, "--cross-validate, GlmTuningOptions.Folds or GlmJob.Fold", $"the folds are not 2 to {CrossValidationFold.MostFolds}, or the index of one is out of range.", "Use 5 or 10 folds.");
         if (JointRules.Covers(job.Privacy.Mode))
             throw JointRules.Invalid("--cross-validate, GlmTuningOptions.Folds or GlmJob.Fold", "a cross-validation multiplies the exact gradients of a row.", "Tune in another mode.");
-        // A row tested on is no training row of that run, so that noise on the weights does not hide its own features; in the other folds it is a training row.
+        // A row of the fold that is tested on is no training row of that run, so noise on the weights does not hide its features; but in the other folds it is a training row, whose features the claim is about.
         if (job.Privacy is { Mode: not (PrivacyMode.None or PrivacyMode.LabelDp), Unit: PrivacyUnit.Record, Evaluation: EvaluationDisclosure.Charged })
             throw Refused(GlmErrors.FoldNotCovered, "privacy.evaluation", "a charged evaluation hides training rows from the scores of others, and in a cross-validation every training row is also a row tested on, whose own score tells of its features.",
                 "Use evaluation disclosed, whose claim leaves such scores out, or no cross-validation.");

@@ -68,12 +68,12 @@ public sealed class GlmPredictor
             throw new ConfigurationException(GlmErrors.OtherModel, $"party '{input.Party}'", "the model was trained by another job, for another party or for another family.",
                 "Give the run file and the directory of the same training.");
         CheckParties(job, model);
-        // What a run file says now is not what the parties trained under.
+        // The model knows what the parties agreed on when they trained; the run file may have been changed since.
         if (job.Parties.Count > 1 && model is { Mode: { } mode, Evaluation: { } evaluation } && !GlmPlan.LetsScoresLeave(mode, evaluation))
             throw NoScoresLeave(input, "it was none in the training of this model");
         model.CheckColumns(input.Table);
         SessionTerms terms = GlmJobTerms.Of(job, purpose);
-        // Parts of different trainings must not be added up: what tells them apart takes the place of the schema.
+        // Scores of parts of different trainings must not be added up, so the digest of the training stands where a training has the schema's.
         return (terms, new JoinRequest(SessionDesk.ProtocolVersion, party.Party, terms.JobName, terms.TermsDigest, terms.Sections, model.TrainingDigest()));
     }
 
@@ -81,7 +81,7 @@ public sealed class GlmPredictor
         $"{why}, so that no passive party sends its scores, and a prediction is their sum.",
         "Set privacy.evaluation to disclosed, or to charged where the mode has it, and train again: what leaves later is part of what the parties agree on before a training.");
 
-    // A sum without the part of one of them would be no score of the model, and look like one.
+    // A sum without the part of one party would look like a score of the model, and be none.
     private static void CheckParties(GlmJob job, GlmModel model)
     {
         if (model.Parties.Count == 0)

@@ -67,7 +67,7 @@ internal sealed class GlmRun : IDisposable
             going.First = round;
             going.Before = round > 0 ? state : null;
             going.Resumed = [.. state.Integers("resumed"), round];
-            // Noted at once, so that an attempt counts however it ends.
+            // Written at once, so that this attempt is counted however it ends.
             going._state.Write(round, state.CopyWith(Kind, "resumed", [.. going.Resumed]));
             return going;
         }
@@ -90,7 +90,7 @@ internal sealed class GlmRun : IDisposable
     /// <returns>As <see cref="CutOffRuns.Forget"/>.</returns>
     public static string? Forget(CutOffRun run, GlmPlan plan, GlmPartyInput input) => CutOffRuns.Forget(input.Runs!, run, input.Ledger, (state, messages) =>
     {
-        // Each round has a message: with fewer than its states say, the outbox is another or an older one, and up to 2.5 k more have left since the newest of them.
+        // Each round has a message. An outbox with fewer messages than the states have rounds is another one or an older copy; since the newest state up to 2.5 k more have left (see BeginRound).
         int newest = plan.Mode == PrivacyMode.HdpVfl ? run.Rounds.Max() : 0, left = messages < newest ? newest + 3 * plan.Job.Training.CheckpointRounds : messages;
         return left == 0 ? 0 : plan.Mode == PrivacyMode.HdpVfl ? ShareOf(left, StartOf(state).Batches, plan.Epochs) : 1;
     });
@@ -185,7 +185,7 @@ internal sealed class GlmRun : IDisposable
         _state.Dispose();
     }
 
-    // One that fails now leaves the states before it, which are as good; the run has ended, or failed by itself.
+    // Waits for the state that is being written, whether or not that succeeds: the states before it serve as well, and the run has ended or failed by itself.
     private void Settle() => Task.WhenAny(_writing).GetAwaiter().GetResult();
 
     private static StateReader Reader(ReadOnlyMemory<byte> bytes, RunIdentity run, string part) => new(Kind, bytes, $"run of party '{run.Party}', {part}");

@@ -21,15 +21,15 @@ public sealed partial class GlmTrainer
         Func<GlmAccount> openAccount, SessionTelemetry telemetry, IProgress<GlmProgress>? progress, CancellationToken cancellationToken)
     {
         IReadOnlyList<IPartyChannel> withArbiter = joint is null ? channels : [.. channels, joint.Arbiter];
-        // Beside the alignment, which waits for the other parties anyway.
+        // In the background while the rows are aligned, since that mostly waits for the other parties.
         Task<byte[]>? inputs = run is { Start: null } ? Task.Run(() => GlmRun.DigestOf(_declared, _input), cancellationToken) : null;
-        // An arbiter hears nothing of what the parties do among themselves.
+        // The arbiter takes no part in aligning, and is told meanwhile that this party is still there.
         IPartyChannel[] arbiter = joint is null ? [] : [joint.Arbiter];
         RunRows rows = await ChannelGuard.WhileTheyWaitAsync(arbiter, stop => FindRowsAsync(agreement, channels, run?.Start, telemetry, stop), cancellationToken).ConfigureAwait(false);
         Begin(GlmStage.Preparing, rows.Aligned.Rows.Length);
-        // Of a table larger than memory for longer than the others wait for a message.
+        // With a table larger than memory this takes longer than the others wait for a message.
         Prepared prepared = await ChannelGuard.WhileTheyWaitAsync(withArbiter, stop => PrepareAsync(rows, channels, inputs, stop), cancellationToken).ConfigureAwait(false);
-        // Before anything is charged: every charge then has a state with which it is found again.
+        // The first state is kept before anything is charged, so that every charge has a state by which it is found again.
         if (prepared.Digest is not null)
             run!.Begin(new GlmRunStart(rows.Aligned, rows.ToldClasses, agreement.JobDigest, prepared.Digest, prepared.Layout.Count));
         GlmAccount account = openAccount();
@@ -44,13 +44,13 @@ public sealed partial class GlmTrainer
         traced?.Stop();
         telemetry.Trained(outcome.StopReason.ToString(), outcome.Timing.Training, outcome.Timing.Wait, outcome.Timing.Noise);
         GlmModel model = ModelOf(agreement, prepared.Map, prepared.Train, train.Offsets is not null, outcome);
-        // Before the others are let go: once one of them has ended, every model is where it belongs.
+        // The model is saved before the session ends, so that once any party has ended, every model is safe.
         await ChannelGuard.SaveAsync(withArbiter, _input.SaveModel, model).ConfigureAwait(false);
         await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
         if (joint is not null)
             await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
 
-        // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
+        // The state is removed before the charge is settled. Should the process die in between, a charge without a state counts in full, which is what this run costs; a state whose charge is settled could not go on.
         run?.Remove();
         (PrivacyTotal? spent, LedgerWords words) = account.Settle(_plan.Unit);
         return ResultOf(new Trained(rows, prepared, charge, work, train, test, outcome, model), spent, words, [.. BegunAnew(agreement, account)], withArbiter, cancellationToken);
@@ -185,14 +185,14 @@ public sealed partial class GlmTrainer
         FeatureMap Of(int[] train, string named, List<string>? zeros) => FeatureMap.Fit(_input.Table, train, _plan.PreprocessingOptions, _plan.Constant, "the training rows" + named, zeros,
             field => _plan.Mode == PrivacyMode.None && (fold is not null || field.Kind != FieldKind.Numeric));
         FeatureMap map = Of(rows.Train, fold is null ? "" : $" of {FoldName(fold)}", zeros);
-        // A candidate's first run refuses for its later ones, before any of them is paid for.
+        // The first run of a candidate also tries the maps of its later folds, so that a fold which must be refused is refused before any of them is paid for.
         if (fold is { Index: 0 } && _plan.Mode != PrivacyMode.None && map.DependsOnData)
             foreach ((int index, int[] train) in FoldRows.TrainOfAll(_plan.Job, _input.Table.Ids, rows.Undivided).Index().Skip(1))
                 Of(HeldOutRows.Of(_plan.Job, _input.Table.Ids, train).Train, $" of {FoldName(fold with { Index = index })}", null).CheckRows(_input.Table, rows.Undivided);
         return map;
     }
 
-    // Figures follow from rows.
+    // In a private job warnings that follow from rows are marked, since no claim covers them.
     private IEnumerable<string> Said(IEnumerable<string>? warnings) => (warnings ?? []).Select(warning => _plan.Private ? warning + CellsOutside.OutsideClaims : warning);
 
     private static string FoldName(CrossValidationFold fold) => string.Create(CultureInfo.InvariantCulture, $"fold {fold.Index + 1} of {fold.Count}");

@@ -82,7 +82,7 @@ public sealed partial class GlmTrainer
     private CutOffRun? _cutOff;
     private IReadOnlyList<string> _passedOver = [];
     private string? _unsettled;
-    // Whether a session has ended since the run to go on with was looked for: it may have left another, or ended the one there was.
+    // Whether a session has ended since FindCutOff: it may have left a run to go on with, or ended the one that was found.
     private bool _ended;
 
     /// <summary>Checks a job and a party's input against each other.</summary>
@@ -220,7 +220,7 @@ public sealed partial class GlmTrainer
         }
         catch (Exception e)
         {
-            // What a ledger holds no longer has left all the same: settled by it the run would cost too little, and its files may be put back.
+            // Where the ledger lacks messages that have left, settling by those that it has would cost too little. The run stays open, since its files may be put back.
             bool lacksMessages = run?.Resumed.Count > 0 && e is FedLearnException { Id: GlmErrors.MessagesNotKept } or PeerException { PeerErrorId: GlmErrors.MessagesNotKept };
             if (run is not null && (lacksMessages || RunLoss.LeavesRun(e, resumed: run.Resumed.Count > 0)))
                 account?.Suspend();
@@ -241,7 +241,7 @@ public sealed partial class GlmTrainer
         (_cutOff, _passedOver, _unsettled) = (null, [], null);
         if (GlmRun.Keeps(_declared, _input))
         {
-            // Before a new run removes them.
+            // Looked up now: a new run removes them.
             _passedOver = _input.Runs!.PassedOver(_input.Party, Terms.TermsDigest);
             if (_input.Runs.Find(_input.Party, Terms.TermsDigest) is { } cutOff)
             {
@@ -297,7 +297,7 @@ public sealed partial class GlmTrainer
             yield return $"{_input.Party}: a run of this job that was cut off before has been forgotten, since another party no longer has it: this is a new one";
         else if (_plan.Job.Fold is not null)
         {
-            // One sentence for all runs of a tuning.
+            // Worded so that all runs of a tuning say the same, and the report shows it once.
             if (account.IsChargedAgain())
                 yield return $"fold runs of '{_input.Party}' were charged before, by a tuning that was cut off or has ended: those charges stay, and these runs were charged beside them";
         }
@@ -326,7 +326,7 @@ public sealed partial class GlmTrainer
             return;
         }
 
-        // Whoever is ready waits for the slowest.
+        // Parties that are ready wait for the slowest one, and are told that this one is still there.
         await ChannelGuard.WhileTheyWaitAsync([.. channels, .. arbiter], async stop =>
         {
             foreach (IPartyChannel channel in channels)

@@ -20,7 +20,7 @@ internal interface IBlockWork
 internal static unsafe class BlockWorkers
 {
     private const int MostThreads = 16;
-    // A range is next block | end << 32, in a cache line of its own.
+    // A range of blocks is one number, next block | end << 32, and has a cache line of its own.
     private const int Line = 16;
     private static readonly int Threads = Math.Min(Environment.ProcessorCount, MostThreads);
     private static readonly long SpinTicks = Stopwatch.Frequency * 30 / 1_000_000;
@@ -30,7 +30,7 @@ internal static unsafe class BlockWorkers
 
     private static int _taken, _started, _parked, _open;
     private static volatile int _turn;
-    // How many helpers are at the work now. They come in only while it is open, so that nobody waits for one that has not woken up.
+    // How many helpers are at work now. A helper joins only while the work is open, so that the caller need not wait for one that wakes up late.
     private static int _inside;
     private static delegate*<void*, object?, int, void> _run;
     private static void* _work;
@@ -161,7 +161,7 @@ internal static unsafe class BlockWorkers
         }
     }
 
-    // Own blocks first, then those of the others, from the end that they come to last.
+    // A thread takes its own blocks first, then those of the others, beginning at the end that their owner reaches last.
     private static void Take(int thread)
     {
         for (int i = 0; i < Threads; i++)

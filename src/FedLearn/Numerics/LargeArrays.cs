@@ -19,7 +19,7 @@ internal static unsafe partial class LargeArrays
         fixed (T* cells = array)
         {
             nint first = ((nint)cells + (nint)HugePage - 1) & ~((nint)HugePage - 1), end = (nint)(cells + length) & ~((nint)HugePage - 1);
-            // What it answers does not matter: the array is the same either way.
+            // The answer does not matter: without huge pages the array is the same, and passes are slower.
             if (end > first)
                 _ = Advise((void*)first, (nuint)(end - first), AdviseHugePages);
         }

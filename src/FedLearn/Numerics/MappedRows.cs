@@ -68,7 +68,7 @@ internal sealed unsafe class MappedRows : FeatureRows
         if (_file is null)
             return this;
         Unmap();
-        // Room for all rows, so that a full disk is found before the work.
+        // The file is given its full size first, so that a full disk shows before the work.
         using (FileStream came = Scratch(Folder, Bytes))
         {
             var scatter = new RowScatter(came.SafeFileHandle, _file.SafeFileHandle, Rows, Columns * CellSize);
@@ -84,7 +84,7 @@ internal sealed unsafe class MappedRows : FeatureRows
         return this;
     }
 
-    // While a file is written it has no view: not every system shows in one what was written beside it.
+    // The map is closed before the file is written to: not every system shows in a map what is written beside it.
     private void Unmap()
     {
         _cells = null;
@@ -94,7 +94,7 @@ internal sealed unsafe class MappedRows : FeatureRows
         (_view, _map) = (null, null);
     }
 
-    // The view does not go while its pointer is out.
+    // Gives back the pointer, without which the view would never be released.
     ~MappedRows() => _view?.SafeMemoryMappedViewHandle.ReleasePointer();
 
     /// <summary>Folder of the file, and of one for the same rows in another order.</summary>

@@ -239,7 +239,7 @@ internal static unsafe class NarrowKernels
     {
         if (!Sse.IsSupported)
             return;
-        // Beyond the last row it is no fault.
+        // Asking for memory beyond the last row has no effect.
         for (int b = 0; b < columns * sizeof(T); b += CacheLine)
             Sse.Prefetch0((byte*)row + b + Ahead);
     }

@@ -17,7 +17,7 @@ internal sealed class RowScatter
 
     private readonly SafeFileHandle _came, _target;
     private readonly int _rows, _rowBytes, _stretchRows, _pieceRows, _alignment;
-    // Places of the rows of each stretch, in the order in which they came.
+    // For each stretch the places of its rows, in the order in which the rows came.
     private readonly int[] _places;
     private readonly Stretch[] _stretches;
 
@@ -74,7 +74,7 @@ internal sealed class RowScatter
     {
         RandomAccess.SetLength(_target, (long)_rows * _rowBytes);
         byte[] came = GC.AllocateUninitializedArray<byte>(_stretchRows * _rowBytes), ordered = GC.AllocateUninitializedArray<byte>(_stretchRows * _rowBytes + _alignment);
-        // Behind the rows of a stretch: what the one behind it began with, up to a multiple of the alignment.
+        // Bytes at the beginning of the stretch behind this one, before its first multiple of the alignment: they are written with this one.
         int rest = 0;
         for (int number = _stretches.Length - 1; number >= 0; number--)
         {

@@ -86,25 +86,30 @@ internal static class ChannelGuard
                     if (working.IsCompleted)
                         return await working.ConfigureAwait(false);
                     foreach (IPartyChannel channel in waiting)
-                        try
-                        {
-                            await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "waiting: this party still computes"), cancellationToken).ConfigureAwait(false);
-                        }
-                        catch (PeerException) when (mayBeGone)
-                        {
-                        }
+                        await SayWaitingAsync(channel, mayBeGone, cancellationToken).ConfigureAwait(false);
                 }
             }
         }
         catch (PeerException) when (working.IsFaulted)
         {
-            // What the work has heard of a peer says more than that nothing can be sent to it.
+            // The error of the work is the better one: it may hold what the peer said, and not only that nothing can be sent to it.
             return await working.ConfigureAwait(false);
         }
         finally
         {
             await stop.CancelAsync().ConfigureAwait(false);
             await ((Task)working).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private static async Task SayWaitingAsync(IPartyChannel channel, bool mayBeGone, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await channel.SendAsync(0, Disclosure.Unprotected(new AlignmentMessage(AlignmentStep.Waiting, default), "waiting: this party still computes"), cancellationToken).ConfigureAwait(false);
+        }
+        catch (PeerException) when (mayBeGone)
+        {
         }
     }
 
@@ -121,11 +126,11 @@ internal static class ChannelGuard
 
     /// <summary>Saves a party's part of a model, whatever becomes of the others meanwhile.</summary>
     /// <exception cref="ModelNotSavedException">That failed.</exception>
-    public static Task SaveAsync<T>(IReadOnlyList<IPartyChannel> waiting, Action<T>? save, T model, TimeProvider? clock = null) => WhileTheyWaitAsync(waiting, _ =>
+    public static Task SaveAsync<T>(IReadOnlyList<IPartyChannel> waiting, Action<T>? save, T model) => WhileTheyWaitAsync(waiting, _ =>
     {
         ModelNotSavedException.Save(save, model);
         return Task.FromResult(true);
-    }, CancellationToken.None, clock, mayBeGone: true);
+    }, CancellationToken.None, mayBeGone: true);
 
     /// <summary>Makes something while others wait, which is disposed of where a lost peer or a cancellation means that nobody gets it.</summary>
     public static async Task<T> MakeAsync<T>(IReadOnlyList<IPartyChannel> waiting, Func<Task<T>> make, CancellationToken cancellationToken)
@@ -163,7 +168,7 @@ internal static class ChannelGuard
                     await channel.PeerCompletedAsync(stop).ConfigureAwait(false);
                 return true;
             }, cancellationToken, clock, mayBeGone: true).ConfigureAwait(false);
-            // Everybody has everything: nothing stops the end any more, neither a peer that vanishes nor this party, or some would have ended and others not.
+            // Every party has its part by now. So neither a peer that vanishes nor a cancellation may stop this, or some parties would have ended and others not.
             await Task.WhenAll(channels.Select(channel => channel.CompleteAsync(CancellationToken.None).AsTask())).ConfigureAwait(false);
             return;
         }

@@ -54,7 +54,8 @@ internal sealed class HashedAlignment : IEntityAlignment
         (int[] rows, RowSelection[] selections) = await ChannelGuard.WhileTheyWaitAsync(passives, async stop =>
         {
             SortedRows own = RowIds.Order(ids, seed);
-            byte[] common = Filled(ids.Count, 1);
+            byte[] common = new byte[ids.Count];
+            Array.Fill(common, (byte)1);
             HashedIds[] theirs = new HashedIds[passives.Count];
             for (int p = 0; p < passives.Count; p++)
             {
@@ -121,13 +122,6 @@ internal sealed class HashedAlignment : IEntityAlignment
             if (digests.Slice((i - 1) * Size, Size).SequenceCompareTo(digests.Slice(i * Size, Size)) >= 0)
                 throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, remote, step, "sent hashed ids that are not in rising order.",
                     "Check that both parties run the same release of the software.");
-    }
-
-    private static byte[] Filled(int length, byte value)
-    {
-        byte[] filled = new byte[length];
-        Array.Fill(filled, value);
-        return filled;
     }
 
     private static void And(byte[] common, byte[] found)

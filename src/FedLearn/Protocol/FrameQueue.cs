@@ -80,7 +80,7 @@ internal sealed class FrameQueue : IValueTaskSource<ChannelFrame>
         }
 
         short version = _reader.Version;
-        // Cancelled by now, it calls back at once; served by now, it finds nobody waiting.
+        // Outside of the lock: a token that is cancelled already calls back at once, and a read that was served meanwhile is not waiting any more.
         _stopped = cancellationToken.UnsafeRegister(static (queue, stop) => ((FrameQueue)queue!).Stop(stop), this);
         return new(this, version);
     }

@@ -54,7 +54,7 @@ public sealed class InMemoryChannel : PartyChannel
             return ValueTask.FromCanceled<long>(cancellationToken);
         long bytes = payload.PackedBytes;
         CheckSize(round, bytes, payload);
-        // What stays as it is is handed over itself.
+        // Only a payload that its sender will write to again is copied.
         Write(ChannelFrame.Message(round, payload is RoundVector { IsTransient: true } transient ? _outgoing.Pool.Copy(transient) : payload, bytes));
         return new ValueTask<long>(bytes);
     }

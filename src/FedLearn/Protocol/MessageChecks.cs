@@ -20,7 +20,7 @@ internal static class MessageChecks
                 "The parties probably hold different rows or batches: compare the common row counts in both logs.");
         switch (payload)
         {
-            // Integers times a step are finite: a lattice of another step is no message.
+            // Vectors on a lattice need no look: integers times a finite step are finite, and no other step is decoded.
             case VectorPayload { Lattice: null, Length: > 0 } vector when !TensorPrimitives.IsFiniteAll(vector.Values.Span):
                 throw ProtocolErrors.Peer(ProtocolErrors.NotFinite, remote, Step(round),
                     $"sent {typeof(T).Name} with a NaN or an infinity.", "Look for a diverged model or damaged data at the peer; a smaller stepSize often helps.");

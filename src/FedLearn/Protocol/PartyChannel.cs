@@ -302,10 +302,10 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     private async ValueTask<PeerException?> LastWordsAsync(string step, CancellationToken cancellationToken)
     {
         if (Interlocked.CompareExchange(ref _readers, 1, 0) != 0)
-            return null; // the receive in progress will say it
+            return null; // another read is under way, and reports what the peer says last
         try
         {
-            // No longer than any other message is waited for.
+            // At most as long as any other message is waited for.
             bool shorter = Options.ReceiveTimeout != Timeout.InfiniteTimeSpan && Options.ReceiveTimeout < PeersLastWordsTime;
             using var timeUp = new CancellationTokenSource(shorter ? Options.ReceiveTimeout : PeersLastWordsTime, Options.Clock);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
@@ -334,7 +334,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
         $"the peer gave up with error {errorId}.", "Look at the peer's own message, mend it there, and run the job again.")
     { PeerErrorId = errorId, Peer = RemoteParty };
 
-    // What is awaited is a payload's type, or null for the end of the peer's messages.
+    // awaited: the type of the payload, or null for the end of the peer's messages.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<ChannelFrame> ReadWithinTimeAsync(int round, Type? awaited, CancellationToken cancellationToken)
     {
@@ -357,7 +357,7 @@ public abstract class PartyChannel(string localParty, string remoteParty, Channe
     {
         CancellationTokenSource stop = _receiveLimit.Begin();
         CancellationTokenRegistration stopped = WaitLimit.Link(stop, cancellationToken);
-        Interlocked.Increment(ref _readers); // counted, since last words that a send waits for may be read at the same time
+        Interlocked.Increment(ref _readers); // counted, since a failed send may want to read the peer's last words at the same time
         try
         {
             ValueTask<ChannelFrame> read = ReadFrameAsync(stop.Token);

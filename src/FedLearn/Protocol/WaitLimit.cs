@@ -22,7 +22,7 @@ internal sealed class WaitLimit(TimeSpan time, TimeProvider clock)
     {
         if (_source?.TryReset() != false)
             return;
-        // Cancelled, or of a clock whose timers cannot be taken back.
+        // It was cancelled, or its clock is one whose timers cannot be reset.
         _source.Dispose();
         _source = null;
     }

@@ -37,7 +37,7 @@ public class SessionRunnerTests
         var said = new TaskCompletionSource();
         workers.Keep("telco", Saying([.. telco, """{"event":"log","text":"all said"}"""]));
         workers.Keep("bank", Saying(bank));
-        var progress = new Told<JobProgress>(_ => said.Task.ContinueWith(_ => stop.Cancel(), TaskScheduler.Default));
+        var progress = new SynchronousProgress<JobProgress>(_ => said.Task.ContinueWith(_ => stop.Cancel(), TaskScheduler.Default));
         return await SessionRunner.RunAsync(order, inProcess: false, progress, text =>
         {
             if (text.EndsWith("all said", StringComparison.Ordinal))

@@ -1,12 +1,13 @@
 using System.Text;
 using FedLearn.Data;
+using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
 
 /// <summary>Hash functions of words and n-grams; the same everywhere, and no secret.</summary>
 internal static class DssmHash
 {
-    private const ulong Offset = 0xCBF29CE484222325, Prime = 0x100000001B3, Golden = 0x9E3779B97F4A7C15;
+    private const ulong Offset = 0xCBF29CE484222325, Prime = 0x100000001B3;
 
     /// <summary>FNV-1a of 64 bits (Fowler, Noll and Vo).</summary>
     public static ulong Fnv1a(ReadOnlySpan<byte> bytes)
@@ -20,24 +21,25 @@ internal static class DssmHash
         }
     }
 
+    /// <summary>FNV-1a over the characters of a text, for what needs a number that is the same in every run, as that of string.GetHashCode is not.</summary>
+    public static ulong Fnv1aOfChars(string text)
+    {
+        unchecked
+        {
+            ulong hash = Offset;
+            foreach (char c in text)
+                hash = (hash ^ c) * Prime;
+            return hash;
+        }
+    }
+
     /// <summary>Bucket of an entry under the function of a number from 0. Further functions mix all 64 bits of the first: FNV-1a of a longer text would not do, since
     /// entries that meet in 2^k buckets would meet again whatever is appended to both.</summary>
     public static int Bucket(ulong hash, int function, int buckets)
     {
         unchecked
         {
-            return (int)((function == 0 ? hash : Mix(hash + ((ulong)function * Golden))) % (ulong)buckets);
-        }
-    }
-
-    /// <summary>Finaliser of SplitMix64 (Steele, Lea and Flood 2014).</summary>
-    public static ulong Mix(ulong z)
-    {
-        unchecked
-        {
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-            return z ^ (z >> 31);
+            return (int)((function == 0 ? hash : SplitMix64.Mix(hash + ((ulong)function * SplitMix64.Golden))) % (ulong)buckets);
         }
     }
 

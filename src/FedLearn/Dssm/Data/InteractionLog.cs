@@ -1,4 +1,5 @@
 using System.Text;
+using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
 
@@ -66,11 +67,11 @@ public sealed class InteractionLog
         foreach ((int number, int item) in Enumerable.Range(0, items.Count).OrderBy(item => items[item], StringComparer.Ordinal).Index())
             _numbers[item] = number;
         // Another order for every user: one order of all items could be learned.
-        ulong[] userHashes = [.. users.Select(id => DssmHash.Mix(Number(id)))], itemHashes = [.. items.Select(Number)];
+        ulong[] userHashes = [.. users.Select(id => SplitMix64.Mix(Number(id)))], itemHashes = [.. items.Select(Number)];
         _events =
         [
             .. given.OrderBy(e => !e.IsPositive).ThenBy(e => e.Time).DistinctBy(e => (e.User, e.Item))
-                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => DssmHash.Mix(unchecked(userHashes[e.User] + itemHashes[e.Item]))).ThenBy(e => _numbers[e.Item])
+                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => SplitMix64.Mix(unchecked(userHashes[e.User] + itemHashes[e.Item]))).ThenBy(e => _numbers[e.Item])
                 .Select(e => new Rating(e.User, e.Item, e.IsPositive ? PositiveValue : OtherValue, e.Time)),
         ];
         (Repeats, Positives) = (given.Length - _events.Length, _events.Count(e => e.IsPositive));

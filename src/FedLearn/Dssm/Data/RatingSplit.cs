@@ -41,42 +41,23 @@ internal static class RatingRoles
             return roles;
         }
 
+        bool IsCold(int i) => split == RatingSplit.ColdItems && itemNumber(ratings[i].Item) % ColdItemModulus == ColdItemRemainder;
         for (int start = 0, end; start < ratings.Count; start = end)
         {
             for (end = start + 1; end < ratings.Count && ratings[end].User == ratings[start].User; end++) { }
+            int[] positives = [.. Enumerable.Range(start, end - start).Where(i => ratings[i].IsPositive)];
             if (split == RatingSplit.ColdUsers && userNumber(ratings[start].User) % ColdUserModulus == ColdUserRemainder)
             {
-                int left = ColdPositives;
-                for (int i = end - 1; i >= start + KnownRatings && left > 0; i--)
-                {
-                    if (ratings[i].IsPositive)
-                    {
-                        roles[i] = EventRole.ColdUser;
-                        left--;
-                    }
-                }
-
+                foreach (int i in positives.Where(i => i >= start + KnownRatings).TakeLast(ColdPositives))
+                    roles[i] = EventRole.ColdUser;
                 continue;
             }
 
-            int last = -1, before = -1, positives = 0;
-            for (int i = start; i < end; i++)
-            {
-                if (!ratings[i].IsPositive)
-                    continue;
-                if (split == RatingSplit.ColdItems && itemNumber(ratings[i].Item) % ColdItemModulus == ColdItemRemainder)
-                {
-                    roles[i] = EventRole.ColdItem;
-                    continue;
-                }
-
-                roles[i] = EventRole.Train;
-                (before, last) = (last, i);
-                positives++;
-            }
-
-            if (positives >= LeastPositives)
-                (roles[before], roles[last]) = (EventRole.Validation, EventRole.Test);
+            foreach (int i in positives)
+                roles[i] = IsCold(i) ? EventRole.ColdItem : EventRole.Train;
+            int[] warm = [.. positives.Where(i => roles[i] == EventRole.Train)];
+            if (warm.Length >= LeastPositives)
+                (roles[warm[^2]], roles[warm[^1]]) = (EventRole.Validation, EventRole.Test);
         }
 
         return roles;

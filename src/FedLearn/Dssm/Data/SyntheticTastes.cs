@@ -1,5 +1,6 @@
 using FedLearn.Data;
 using FedLearn.Diagnostics;
+using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
 
@@ -166,6 +167,6 @@ public static class SyntheticTastes
             }
         }
 
-        private ulong Next() => DssmHash.Mix(unchecked(_state += 0x9E3779B97F4A7C15));
+        private ulong Next() => SplitMix64.Mix(unchecked(_state += SplitMix64.Golden));
     }
 }

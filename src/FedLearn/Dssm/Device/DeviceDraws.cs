@@ -1,3 +1,5 @@
+using FedLearn.Numerics;
+
 namespace FedLearn.Dssm;
 
 /// <summary>Public draws of device mode: the same for the same seed, device and attempt on every machine.</summary>
@@ -6,17 +8,7 @@ internal static class DeviceDraws
     private const int CoinStream = -1;
 
     /// <summary>Seed of a device's own draws.</summary>
-    public static long SeedOf(long seed, string device)
-    {
-        unchecked
-        {
-            // FNV-1a over the characters: string.GetHashCode differs from run to run.
-            ulong hash = 0xCBF29CE484222325;
-            foreach (char c in device)
-                hash = (hash ^ c) * 0x100000001B3;
-            return (long)PublicRandom.Mix((ulong)seed ^ PublicRandom.Mix(hash));
-        }
-    }
+    public static long SeedOf(long seed, string device) => unchecked((long)SplitMix64.Mix((ulong)seed ^ SplitMix64.Mix(DssmHash.Fnv1aOfChars(device))));
 
     /// <summary>J uniform items a sample, for one local step of one attempt.</summary>
     public static void Negatives(long deviceSeed, int attempt, int step, int items, Span<int> negatives)

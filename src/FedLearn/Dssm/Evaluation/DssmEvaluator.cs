@@ -23,8 +23,8 @@ public sealed class DssmEvaluator
     /// <summary>Drawn negatives of a user, unless said otherwise.</summary>
     internal const int UsualNegatives = 99;
 
-    private const int ChunkScores = 1 << 18;                     // 2 MiB: the rows are still in a cache when they are ranked
-    private const int LeastChunk = 16;                           // of a large catalogue: each chunk reads all items' vectors
+    private const int ChunkScores = 1 << 18;                     // 2 MiB of scores, which are still in a cache when they are ranked
+    private const int LeastChunk = 16;                           // samples a chunk at least, also with a large catalogue: each chunk reads the vectors of all items
     private const int SomeChunk = 256;
 
     private readonly InteractionTable _interactions;

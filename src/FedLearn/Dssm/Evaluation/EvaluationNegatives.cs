@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
 
@@ -18,24 +19,12 @@ public static class EvaluationNegatives
         ArgumentNullException.ThrowIfNull(id);
         if (id.Length > 0 && (id[0] != '0' || id.Length == 1) && ulong.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out ulong number))
             return number;
-        ulong hash = 0xCBF29CE484222325;
-        foreach (byte b in Encoding.UTF8.GetBytes(id))
-            hash = unchecked((hash ^ b) * 0x100000001B3);
-        return hash;
+        return DssmHash.Fnv1a(Encoding.UTF8.GetBytes(id));
     }
 
     /// <summary>SplitMix64 (Steele, Lea and Flood 2014): the first output from this state.</summary>
     /// <param name="state">The state.</param>
-    internal static ulong Mix(ulong state)
-    {
-        unchecked
-        {
-            ulong z = state + 0x9E3779B97F4A7C15;
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-            return z ^ (z >> 31);
-        }
-    }
+    internal static ulong Mix(ulong state) => SplitMix64.Mix(unchecked(state + SplitMix64.Golden));
 
     /// <summary>The list of one user, in the order of its keys.</summary>
     /// <param name="user">Number of the user.</param>

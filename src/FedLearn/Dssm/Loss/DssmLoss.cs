@@ -1,4 +1,5 @@
 using FedLearn.Diagnostics;
+using FedLearn.Evaluation;
 using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
@@ -409,14 +410,7 @@ public sealed partial class DssmLoss
         double others = MatrixKernels.Sum(row), total = others + own;
         MatrixKernels.Scale(row, share / total, row);
         row[target] = -share * (others / total);
-        return shift == 0 ? LogOnePlus(others) : Math.Log(total) - shift;
-    }
-
-    private static double LogOnePlus(double x)
-    {
-        // Kahan's form: the rounding of 1 + x cancels in the quotient.
-        double sum = 1 + x;
-        return sum == 1 ? x : Math.Log(sum) * (x / (sum - 1));
+        return shift == 0 ? Metrics.Log1p(others) : Math.Log(total) - shift;
     }
 
     private void ToViews(DssmBatch batch, DssmGradients gradients)

@@ -1,9 +1,10 @@
+using static FedLearn.Numerics.SplitMix64;
+
 namespace FedLearn.Dssm;
 
 /// <summary>Seeded numbers that every party can compute: SplitMix64 (Steele, Lea and Flood 2014) as a counter. For schedules and draws that need no secrecy.</summary>
 internal struct PublicRandom
 {
-    private const ulong Golden = 0x9E3779B97F4A7C15;
     private ulong _state;
 
     /// <summary>A stream of its own for every purpose and every tuple of numbers.</summary>
@@ -26,17 +27,6 @@ internal struct PublicRandom
             ulong key = Mix((ulong)seed + Golden * (ulong)purpose);
             key = Mix(key + Golden + (ulong)first);
             return Mix(key + Golden + (ulong)second);
-        }
-    }
-
-    /// <summary>Finaliser of SplitMix64, a bijection.</summary>
-    public static ulong Mix(ulong z)
-    {
-        unchecked
-        {
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-            return z ^ (z >> 31);
         }
     }
 

@@ -1,3 +1,5 @@
+using FedLearn.Numerics;
+
 namespace FedLearn.Dssm;
 
 /// <summary>Keeps at most M training samples of a user, so that a claim for users can count on M rows. The choice does not depend on items, features or on other samples'
@@ -21,10 +23,7 @@ public static class SampleCap
         {
             (int user, Moment moment) = samples[i];
             order[i] = i;
-            unchecked
-            {
-                keys[i] = PublicRandom.Mix(PublicRandom.Key(PublicRandom.Purpose.Cap, seed, moment.Time, moment.Sequence) ^ PublicRandom.Mix(Hash(users[user])));
-            }
+            keys[i] = SplitMix64.Mix(PublicRandom.Key(PublicRandom.Purpose.Cap, seed, moment.Time, moment.Sequence) ^ SplitMix64.Mix(DssmHash.Fnv1aOfChars(users[user])));
         }
 
         Array.Sort(order, (a, b) => samples[a].User != samples[b].User ? samples[a].User.CompareTo(samples[b].User)
@@ -37,17 +36,5 @@ public static class SampleCap
         }
 
         return keep;
-    }
-
-    // FNV-1a over the characters: string.GetHashCode differs from run to run.
-    private static ulong Hash(string text)
-    {
-        unchecked
-        {
-            ulong hash = 0xCBF29CE484222325;
-            foreach (char c in text)
-                hash = (hash ^ c) * 0x100000001B3;
-            return hash;
-        }
     }
 }

@@ -79,20 +79,16 @@ public sealed class UserVectors
                 double weight = weights?[v] ?? 1;
                 known[user] = true;
                 total += weight;
-                switch (fusion)
+                if (fusion == DssmFusion.Late)
                 {
-                    case DssmFusion.Late:
-                        SmoothCosine.NormaliseRow(y, part);
-                        TensorPrimitives.MultiplyAdd(part, weight, fused, fused);
-                        break;
-                    case DssmFusion.Sum:
-                        TensorPrimitives.MultiplyAdd(y, weight, fused, fused);
-                        break;
-                    default:
-                        for (int j = 0; j < width; j++)
-                            TensorPrimitives.MultiplyAdd(matrix.AsSpan(((v * width) + j) * width, width), weight * y[j], fused, fused);
-                        break;
+                    SmoothCosine.NormaliseRow(y, part);
+                    TensorPrimitives.MultiplyAdd(part, weight, fused, fused);
                 }
+                else if (fusion == DssmFusion.Sum)
+                    TensorPrimitives.MultiplyAdd(y, weight, fused, fused);
+                else
+                    for (int j = 0; j < width; j++)
+                        TensorPrimitives.MultiplyAdd(matrix.AsSpan(((v * width) + j) * width, width), weight * y[j], fused, fused);
             }
 
             if (fusion != DssmFusion.Late)

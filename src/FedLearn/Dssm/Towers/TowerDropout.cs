@@ -1,3 +1,5 @@
+using static FedLearn.Numerics.SplitMix64;
+
 namespace FedLearn.Dssm;
 
 /// <summary>Which hidden outputs dropout (Srivastava et al. 2014) sets to 0, so that every implementation drops the same ones: a counter hash of the tower's seed, the number of the training
@@ -6,8 +8,6 @@ namespace FedLearn.Dssm;
 /// dropped when (mix(key + g (e + 1)) >> 11) 2^-53 is below the share. Not secret, and no part of a privacy claim.</remarks>
 public static class TowerDropout
 {
-    private const ulong Golden = 0x9E3779B97F4A7C15;
-
     /// <summary>Whether an element is dropped.</summary>
     /// <param name="share">Share of the elements that are dropped.</param>
     /// <param name="seed">The tower's seed.</param>
@@ -20,16 +20,6 @@ public static class TowerDropout
         {
             ulong key = Mix(Mix((ulong)seed + Golden * (ulong)evaluation) + Golden * (ulong)(layer + 1));
             return (Mix(key + Golden * (ulong)(element + 1)) >> 11) * (1.0 / (1UL << 53)) < share;
-        }
-    }
-
-    private static ulong Mix(ulong z)
-    {
-        unchecked
-        {
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-            return z ^ (z >> 31);
         }
     }
 }

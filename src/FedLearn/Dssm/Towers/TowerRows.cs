@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
 
@@ -56,7 +57,7 @@ public sealed class TowerRows
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
         if (dense.LongLength != (long)rows * inputs.DenseWidth)
             throw new ArgumentException("There are not DenseWidth numbers a row.", nameof(dense));
-        if (!AllFinite(dense))
+        if (!VectorKernels.AllFinite(dense))
             throw new ArgumentException("A number is NaN or infinite.", nameof(dense));
         if (bags.Count != inputs.Bags.Count)
             throw new ArgumentException("There is not one bag a field.", nameof(bags));
@@ -98,10 +99,7 @@ public sealed class TowerRows
         foreach (int id in bag.Ids)
             if ((uint)id >= (uint)buckets)
                 throw new ArgumentException("A bag has an id outside its buckets.");
-        if (bag.Weights is { } weights && !AllFinite(weights))
+        if (bag.Weights is { } weights && !VectorKernels.AllFinite(weights))
             throw new ArgumentException("A bag has a weight that is NaN or infinite.");
     }
-
-    // Of no numbers at all the library's function says no.
-    private static bool AllFinite(double[] numbers) => numbers.Length == 0 || TensorPrimitives.IsFiniteAll<double>(numbers);
 }

@@ -1,3 +1,5 @@
+using FedLearn.Numerics;
+
 namespace FedLearn.Dssm;
 
 /// <summary>What follows the linear part of every layer.</summary>
@@ -138,15 +140,6 @@ public static class TowerStart
     {
         private ulong _state = unchecked((ulong)seed);
 
-        public double Uniform(double limit)
-        {
-            unchecked
-            {
-                ulong z = _state += 0x9E3779B97F4A7C15;
-                z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-                z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-                return limit * (2 * (((z ^ (z >> 31)) >> 11) * (1.0 / (1UL << 53))) - 1);
-            }
-        }
+        public double Uniform(double limit) => limit * (2 * ((SplitMix64.Mix(unchecked(_state += SplitMix64.Golden)) >> 11) * (1.0 / (1UL << 53))) - 1);
     }
 }

@@ -72,7 +72,7 @@ public sealed class DssmInference
         _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
         if (_model.JobName != job.Name || _model.Party != _party)
             throw new ConfigurationException(DssmErrors.OtherModel, place, "the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
-        // What the training promised holds, whatever the run file says by now.
+        // Both what the training promised and what the run file says now must allow this.
         foreach (DssmReleaseTerms terms in new[] { _model.Released, DssmReleaseTerms.Of(job) }.OfType<DssmReleaseTerms>())
             RequireRelease(terms, place);
         if (!_model.Views.ToHashSet(StringComparer.Ordinal).SetEquals(DssmTrainer.ViewsOf(job)))
@@ -85,12 +85,12 @@ public sealed class DssmInference
         if (input.Items is { } catalogue && NumbersOtherItems(_model, catalogue))
             throw new ConfigurationException(DssmErrors.OtherModel, place, "its tables number the items, and the items are not those that the model was trained with: the same numbers would be other items.",
                 "Use the items of the training, or train again.");
-        // A view cannot tell whom the active party has events of: it relies on the other side for that, and on the terms for what may be asked beyond.
+        // A view cannot know of whom the active party has events: so the active party checks here, and the terms say whether it may ask for others.
         if (purpose == DssmPurpose.Recommend && !newUsers && input.Interactions is { } table && table.Users.Count - table.Events.Select(e => e.User).Distinct().Count() is > 0 and int more)
             throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} {Counted.Noun(more, "user")} of whom it has no events, and the views have not agreed to send vectors of such people.",
                 "Leave them out, or let every party agree: fedlearn party --new-users.");
         Terms = DssmJobTerms.Of(job, purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend", newUsers);
-        // Parts of two trainings do not go together, so the version of the model stands where a training has the schema.
+        // Parts of different trainings do not go together, so the model's version stands where a training has the schema's digest.
         JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             SHA256.HashData(Encoding.UTF8.GetBytes($"{_model.Version} {_model.JobDigest}")));
     }

@@ -68,7 +68,7 @@ internal sealed class DssmKeptRun : IDisposable
     /// <summary>How many of the newest messages, and values that stay, must be found again.</summary>
     public static long Reach(DssmJob job, DssmPlan plan) => plan.OneShot ? Evaluations : 2L * Interval(job, plan) * PerRound(job, plan) + Evaluations;
 
-    // The active party may have one message a view; a view under masks has one more at the end of an epoch; claim full has two values that stay.
+    // The active party may send one message to each view; a view under masks sends one more at the end of an epoch; claim full keeps two values that stay at the party.
     private static int PerRound(DssmJob job, DssmPlan plan) => Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
 
     /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>
@@ -96,7 +96,7 @@ internal sealed class DssmKeptRun : IDisposable
             return null;
         }
 
-        // Other data is another run: what was sent of the first stays charged.
+        // With other data this is another run; what was sent in the earlier one stays charged.
         if (!reader.Bytes("data").Span.SequenceEqual(kind.Data.Value))
             return null;
         if (reader.Integer("threads") is var began && began != kind.Threads)
@@ -128,7 +128,7 @@ internal sealed class DssmKeptRun : IDisposable
         {
             StateReader restored = new(kind.Name, state.Read(point.Round), $"run of party '{party}', round {point.Round}");
             int[] resumed = [.. restored.Integers("resumed"), point.Round];
-            // Noted at once, so that an attempt counts however it ends.
+            // Written at once, so that this attempt is counted however it ends.
             state.Write(point.Round, restored.CopyWith(kind.Name, "resumed", resumed));
             return new DssmKeptRun(state, point.SessionId, interval, beside, kind) { Began = StartOf(state, kind), Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
         }
@@ -160,7 +160,7 @@ internal sealed class DssmKeptRun : IDisposable
             return;
         if (round >= (long)_newest + _interval / 2)
             await _writing.ConfigureAwait(false);
-        // After a restart at the older of two states the newer one is there already, and is the same.
+        // After a restart at the older of two states the newer one is kept already, with the same content.
         if (round % _interval != 0 || round <= _newest)
             return;
         byte[] bytes = await thread.RunAsync(() =>
@@ -197,7 +197,7 @@ internal sealed class DssmKeptRun : IDisposable
         CryptographicOperations.ZeroMemory(bytes);
     }
 
-    // One that fails now leaves the states before it, which are as good; the run has ended, or failed by itself.
+    // Waits for the state that is being written, whether or not that succeeds: the states before it serve as well, and the run has ended or failed by itself.
     private void Settle() => Task.WhenAny(_writing).GetAwaiter().GetResult();
 
     private static StateReader StartOf(IRunState state, DssmRunKind kind) => new(kind.Name, state.ReadStart(), $"run of party '{state.Run.Party}', its start");

@@ -36,10 +36,10 @@ internal static class DssmMessageRoom
             Room($"vectors of all {samples[set].Name} events, which measure the model", samples[set].Count, Vectors(noised && plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged),
                 plan.Private ? "use fewer of them, or set privacy.evaluation to none" : "use fewer of them");
 
-        // Under masks a number is one of 64 bits, whatever it was.
+        // Under masks every number takes 64 bits.
         (ElementType, int)? Vectors(bool areNoised) => masked ? (ElementType.Float64, 0) : Packed(PartyRole.Passive, areNoised);
 
-        // How another party packs what it noises is known to it, which checks it by itself.
+        // Null where another party adds the noise: that party knows how many bits its numbers take, and checks its own messages.
         (ElementType, int)? Packed(PartyRole from, bool isNoised) => !isNoised ? plain : from == role ? (ElementType.Lattice, bits) : null;
 
         void Room(string what, int rows, (ElementType, int)? element, string smaller)

@@ -110,7 +110,7 @@ public sealed record DssmModel
         }
     }
 
-    // What a file can leave out or make impossible although it has the right form and checksum; whether a tower can be one, its implementation says.
+    // Checks what a file with the right form and checksum can still leave out or make impossible. Whether a tower can be made, its implementation says.
     private bool IsWhole => Party.Name.Length > 0 && Party.Role is PartyRole.Active or PartyRole.Passive && JobName.Length > 0
         && Views.Count > 0 && Views.All(view => !string.IsNullOrEmpty(view)) && Views.Distinct(StringComparer.Ordinal).Count() == Views.Count
         && Options.Layers.Count > 0 && Options.Layers.All(width => width > 0) && double.IsFinite(Options.Gamma) && Options.ViewWeights.Values.All(double.IsFinite)

@@ -152,7 +152,7 @@ internal sealed class DssmPlan
                 BudgetOf(party)!.Delta);
         if (privacy.Evaluation == EvaluationDisclosure.Charged && !Noises(PartyRole.Passive))
             throw Invalid("privacy.evaluation", "views that add no noise have nothing to charge an evaluation to.", "Set it to disclosed or none, or noise the embeddings.");
-        // A static view that sends a user's row once needs no cap; whether there is one that is not static shows when the tables are there.
+        // Left for later with claim one-shot for users: a static view sends a user's row once and needs no cap, and whether all views are static shows when the tables are read.
         if (!(OneShot && Unit == EmbeddingUnit.User))
             Parameters(ActiveParty, 1, false).CheckUnit(Unit);
     }

@@ -1,16 +1,16 @@
-using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
+using static System.FormattableString;
 
 namespace FedLearn.Dssm;
 
 /// <summary>What a user should know of the active party's events before trusting the figures: for its own report.</summary>
 internal static class EventWarnings
 {
-    // Of a log that was split by time some items are met for the first time in the test; more than this share is a split that says something else than its roles.
+    // In a log that is split by time a few items are met first in the test. More than one of so many events means that the roles are not what they say.
     private const int UsualPart = 20;
 
     /// <summary>An evaluation whose events of the role train are others than those of the training.</summary>
@@ -30,10 +30,10 @@ internal static class EventWarnings
     {
         int[] negatives = [.. reports.OfType<RankingReport>().SelectMany(report => report.SampledRanks).Select(rank => rank.Negatives)];
         return negatives.Length == 0 || negatives.Max() >= DssmEvaluator.UsualNegatives ? []
-            : Said(job, [Text($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met")]);
+            : Said(job, [Invariant($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met")]);
     }
 
-    // All of it follows from events.
+    // In a private job these sentences are marked, since they follow from events and no claim covers them.
     private static IEnumerable<string> Said(DssmJob job, IEnumerable<string> warnings) => job.Privacy.IsPrivate ? warnings.Select(warning => warning + CellsOutside.OutsideClaims) : warnings;
 
     private static IEnumerable<string> OfEvents(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains)
@@ -45,7 +45,7 @@ internal static class EventWarnings
         if (trains && !sets.Any(set => set.Role is EventRole.Test or EventRole.ColdUser or EventRole.ColdItem && set.Events.Count > 0))
             yield return "no event has the role test, cold-user or cold-item: nothing measures the model";
         if (table.Events.Count - table.Events.Select(e => (e.User, e.Item, e.Moment)).Distinct().Count() is > 0 and int again)
-            yield return Text($"{again:N0} of the {table.Events.Count:N0} events {Counted.Noun(again, "stands", "stand")} in the file before, with the same user, item, time and sequence: each counts as an event of its own, in training and in figures");
+            yield return Invariant($"{again:N0} of the {table.Events.Count:N0} events {Counted.Noun(again, "stands", "stand")} in the file before, with the same user, item, time and sequence: each counts as an event of its own, in training and in figures");
         foreach (SampleSet set in sets.Where(set => set.Role == EventRole.Test && set.Events.Count > 0))
             foreach (string warning in OfTest(table, set.Events))
                 yield return warning;
@@ -57,15 +57,13 @@ internal static class EventWarnings
         var pairs = train.Select(e => (e.User, e.Item)).ToHashSet();
         int known = test.Count(e => pairs.Contains((e.User, e.Item)));
         if (known > 0)
-            yield return Text($"{known:N0} of the {test.Count:N0} test events have the user and the item of a training event: their figures say what was learned by heart");
+            yield return Invariant($"{known:N0} of the {test.Count:N0} test events have the user and the item of a training event: their figures say what was learned by heart");
         var users = train.Select(e => e.User).ToHashSet();
         var items = train.Select(e => e.Item).ToHashSet();
         foreach ((string what, string role, int unknown) in new[] { ("a user", "cold-user", test.Count(e => !users.Contains(e.User))), ("an item", "cold-item", test.Count(e => !items.Contains(e.Item))) })
             if ((long)unknown * UsualPart > test.Count)
-                yield return Text($"{unknown:N0} of the {test.Count:N0} test events have {what} without a training event: the role {role} is for those");
+                yield return Invariant($"{unknown:N0} of the {test.Count:N0} test events have {what} without a training event: the role {role} is for those");
     }
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }
 
 /// <summary>The training events of a table as a digest.</summary>

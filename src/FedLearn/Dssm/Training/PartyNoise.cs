@@ -35,7 +35,7 @@ internal sealed record PartyNoise
             mechanism.ContinueAt(new MechanismPosition(state.Integer32($"noise.{name}.released"), state.Integer($"noise.{name}.draws")));
     }
 
-    // Vectors for evaluation go through the mechanism of messages.
+    // Without Evaluation, which is the mechanism of the messages.
     private IEnumerable<(string Name, GaussianMechanism Mechanism)> Mechanisms() =>
         new[] { ("messages", Messages), ("items", Items), ("parameters", Parameters) }.Where(m => m.Item2 is not null).Select(m => (m.Item1, m.Item2!));
 

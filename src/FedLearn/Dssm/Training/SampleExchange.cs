@@ -182,7 +182,7 @@ internal static class SampleExchange
         {
             Span<byte> key = keys.AsSpan(i * size, size);
             BinaryPrimitives.WriteInt32LittleEndian(key, place[events[i].User]);
-            // The moment of a user whom the view does not have is none of its business: it stays 0.
+            // For a user whom the view does not have the moment stays 0: the view must not learn it.
             if (!hasMoments || place[events[i].User] < 0)
                 continue;
             Moment moment = events[i].Moment;

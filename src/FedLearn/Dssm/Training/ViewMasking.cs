@@ -13,7 +13,7 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
 {
     private const int CoinBytes = 32;
 
-    // Values beyond it would be no vectors of a tower; on the lattice it leaves sums of thousands of views exact.
+    // No honest tower gives larger values, and below it sums of thousands of views on the lattice are exact.
     private readonly double _bound = Math.Min(1 << 20, latticeStep * (1L << 50));
 
     private const int Round = 0;

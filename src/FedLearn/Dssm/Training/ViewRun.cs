@@ -61,7 +61,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         double[] vectors = await ComputeAsync(() => run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, samples.Rows[set])), cancellationToken).ConfigureAwait(false);
         if (run.Masking is { } masking)
         {
-            // A charged evaluation, which is noised, and masks do not go together.
+            // Without noise: the plan refuses a charged evaluation under masks.
             Scale(vectors);
             await channel.SendAsync(round, masking.Mask(vectors, run.SetNames[set], noise: null), cancellationToken).ConfigureAwait(false);
             return;

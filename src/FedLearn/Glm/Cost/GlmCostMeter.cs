@@ -45,10 +45,10 @@ public static class GlmCostMeter
     /// <summary>Seconds of an act: the median of several groups of calls, after a warm-up.</summary>
     /// <param name="act">What is measured.</param>
     /// <param name="warmUp">How long it is done before.</param>
-    /// <param name="groupSeconds">Time of a group.</param>
-    internal static double Seconds(Action act, TimeSpan warmUp, double groupSeconds = 1e-3)
+    internal static double Seconds(Action act, TimeSpan warmUp)
     {
         const int Groups = 9;
+        const double GroupSeconds = 1e-3;
         long start = Stopwatch.GetTimestamp();
         int calls = 0;
         for (; calls == 0 || Stopwatch.GetElapsedTime(start) < warmUp; calls++)
@@ -56,7 +56,7 @@ public static class GlmCostMeter
         start = Stopwatch.GetTimestamp();
         act();
         double once = Math.Max(1e-9, Stopwatch.GetElapsedTime(start).TotalSeconds);
-        int group = (int)Math.Clamp(groupSeconds / once, 1, 1e6);
+        int group = (int)Math.Clamp(GroupSeconds / once, 1, 1e6);
         double[] times = new double[Groups];
         for (int i = 0; i < Groups; i++)
         {
@@ -72,7 +72,7 @@ public static class GlmCostMeter
 
     private delegate void Pass(FeatureRows rows, int start, double[] weights, double[] vector);
 
-    // A call, a row and a byte, from three shapes whose bytes are near; then a byte from afar.
+    // What a call, a row and a byte cost, from three shapes that are in the cache; then what a byte costs that is not.
     private static GlmKernelRates Kernel(double[] store, Pass pass)
     {
         Time(store, pass, 512, 100, near: true, WarmUp);
@@ -82,12 +82,12 @@ public static class GlmCostMeter
         GlmPassRates Rates((int Rows, int Columns) small, (int Rows, int Columns) slim, (int Rows, int Columns) wide)
         {
             double a = Near(small), b = Near(slim), c = Near(wide);
-            // Three equations call + rows R + bytes B = time; noise may make a solution negative, which it cannot be.
+            // Solves three equations call + rows R + bytes B = time. Where noise makes a solution negative it is taken as 0.
             (double n1, double m1) = (slim.Rows - small.Rows, Bytes(slim) - Bytes(small));
             (double n2, double m2) = (wide.Rows - small.Rows, Bytes(wide) - Bytes(small));
             double determinant = n1 * m2 - n2 * m1, row = Math.Max(0, ((b - a) * m2 - (c - a) * m1) / determinant);
             double cached = Math.Max(0, (c - a - n2 * row) / m2), call = Math.Max(0, a - small.Rows * row - Bytes(small) * cached);
-            // As large as passes over full batches are.
+            // A pass as large as those over full batches are.
             (int Rows, int Columns) large = (FarTimes * wide.Rows, wide.Columns);
             double far = Time(store, pass, large.Rows, large.Columns, near: false, TimeSpan.Zero);
             return new(call, row, cached, Math.Max(cached, (far - call - large.Rows * row) / Bytes(large)));
@@ -145,7 +145,7 @@ public static class GlmCostMeter
         int[] drawn = new int[Entries];
         var noise = new CsprngNoise();
         double draw = Seconds(() => noise.Fill(drawn), WarmUp) / Entries;
-        // Messages of a mechanism of its own: its noise is drawn as part of them, and its charges go nowhere.
+        // A mechanism for this measurement alone: it draws its noise as part of the messages, and charges nothing.
         const int Messages = 1 << 20;
         using IPrivacyReservation reservation = new Nowhere();
         var mechanism = new GaussianMechanism(new NoiseCalibration(1, 1, Messages, 1), new CsprngNoise(), reservation);
@@ -179,7 +179,7 @@ public static class GlmCostMeter
         int last = sizes.FindLastIndex(s => s.SecondsPerByte <= halfway);
         (double near, double far) = (sizes[last].SecondsPerByte, last + 1 < sizes.Count ? sizes[last + 1].SecondsPerByte : halfway);
         double crossing = sizes[last].Bytes * (1 + (far > near ? (halfway - near) / (far - near) : 0));
-        // A pass over half as much again as there is cache finds half of it there (GlmCostRound).
+        // As GlmCostRound has it: a pass over half as much again as the cache holds finds half of its bytes there.
         return crossing / 1.5;
     }
 

@@ -38,17 +38,17 @@ internal sealed class GlmCostRound(GlmPlan plan, BatchLayout layout, GlmCostSize
         Step unpack = Row((double)peers * Unpack(noisyScores, entries).Alone);
         Step up = passives.Length == 0 ? default : Send(passives.Sum(p => Bytes(entries, p)), peers), down = passives.Length == 0 ? default : Send((double)peers * Bytes(entries, active), peers);
 
-        // What the active party computes while its answer is on its way.
+        // While its answer is on its way, the active party computes this part of its own gradient.
         double idle = down.Alone.Link + (noisy ? answer.Alone.Sync : 0), hidden = gradient.Alone.Total == 0 ? 0 : Math.Min(1, idle / gradient.Alone.Total);
         Step rest = new((1 - hidden) * gradient.Alone, (1 - hidden) * gradient.Processor);
-        // Rates may say that a round takes less than its parts, for its threads are more awake; a quarter of its messages it takes in any case, and processor time is none the less.
+        // The rates may say that a round takes less than its parts, since its threads are more awake than those of the measurement. It takes at least a quarter of its messages' time, and no less processor time.
         double beyond = peers == 0 ? 0 : Math.Max(rates.SecondsPerRound + (noisy ? rates.SecondsPerNoisyRound : 0), -0.75 * (up.Alone.Messages + down.Alone.Messages));
         GlmCostSeconds path = new GlmCostSeconds(0, 0, 0, 0, beyond, 0) + AtOnce(forward) + up.Alone + unpack.Alone + own.Alone + answer.Alone + down.Alone + AtOnce([.. back, rest]);
 
         double all = layout.Rows * (double)plan.Epochs * outputs, share = Math.Max(0, 1 - DrawnBefore / all);
         double draws = share * entries * rates.SecondsPerDraw, drawing = draws * ((noisy && peers > 0 ? 1 : 0) + (noisyScores ? peers : 0));
         double processor = forward.Concat(back).Append(own).Append(answer).Append(gradient).Append(unpack).Append(up).Append(down).Sum(s => s.Processor) + drawing + Math.Max(0, beyond);
-        // Where parties share their cores the noise of all takes what the steps leave idle, and then time; else each draws in its own idle time. Without noise it is the passes that cores are short for.
+        // Noise is drawn in time that the steps leave idle: of all cores where the parties share a machine, else of each party's own. What that does not suffice for takes longer, and is shown as noise; without noise it is the passes that the cores are short for.
         double short_ = Math.Max(0, oneMachine ? processor / rates.Cores - path.Total : drawing > 0 ? draws - path.Total : 0);
         return (drawing > 0 ? path with { Noise = path.Noise + short_ } : path with { Kernels = path.Kernels + short_ }, processor);
     }
@@ -60,7 +60,7 @@ internal sealed class GlmCostRound(GlmPlan plan, BatchLayout layout, GlmCostSize
             return default;
         Step longest = steps.MaxBy(s => s.Alone.Total);
         double least = oneMachine ? steps.Sum(s => s.Processor) / rates.Cores : 0;
-        // What the cores are short of is computing: it is shown as the longest step's is.
+        // Time that the cores are short of is computing: it is divided as the computing of the longest step is.
         double computing = longest.Alone.Kernels + longest.Alone.Family + longest.Alone.Noise, more = least - longest.Alone.Total;
         if (more <= 0 || computing <= 0)
             return longest.Alone;
@@ -76,7 +76,7 @@ internal sealed class GlmCostRound(GlmPlan plan, BatchLayout layout, GlmCostSize
     private Step Pass(GlmKernelRates kernel, int rows, int party, bool again)
     {
         int columns = Columns(party);
-        // What was touched since the same bytes were: the batch, or all rows; of everybody who shares the caches.
+        // Bytes that were read since the same ones were: those of the batch, or of all rows, by everybody who shares the caches.
         double touched = (again ? rows : (double)layout.Rows) * sizeof(double) * (oneMachine ? Enumerable.Range(0, sizes.Columns.Count).Sum(Columns) : columns);
         double near = touched <= rates.CacheBytes ? 1 : touched >= 2 * rates.CacheBytes ? 0 : 2 - touched / rates.CacheBytes;
         (double seconds, bool onAll) = kernel.Of(rows, columns, near);
@@ -96,12 +96,12 @@ internal sealed class GlmCostRound(GlmPlan plan, BatchLayout layout, GlmCostSize
 
     private Step Unpack(bool noisy, int entries) => noisy ? Row(new(0, 0, entries * rates.SecondsPerUnpackedRow, 0, 0, 0)) : default;
 
-    // Messages to or from one party share its access; each costs its receiver or sender processor time, but only one latency is waited for.
+    // Messages to or from one party share its line. Each costs its receiver or sender processor time, and all of them together wait for the latency once.
     private Step Send(double bytes, int messages)
     {
         double processor = messages * rates.ProcessorSecondsPerMessage + bytes * rates.SecondsPerMessageByte;
         double software = rates.SecondsPerMessage + (messages - 1) * rates.ProcessorSecondsPerMessage + bytes * rates.SecondsPerMessageByte;
-        // A slow line carries bytes while the machine copies the next.
+        // A slow line carries bytes while the machine copies the next ones, so only the longer of the two counts.
         double line = link.LatencySeconds + Math.Max(0, bytes / link.BytesPerSecond - bytes * rates.SecondsPerMessageByte);
         return new(new(0, 0, 0, 0, software, line), processor);
     }

@@ -1,6 +1,6 @@
-using System.Globalization;
 using FedLearn.Data;
 using FedLearn.Privacy;
+using static System.FormattableString;
 
 namespace FedLearn.Glm;
 
@@ -17,7 +17,7 @@ internal static class OneRoundClaims
 
     /// <summary>The active party's randomised labels.</summary>
     public static GlmPrivacyStatement Randomized(GlmPlan plan, string party, RandomizedResponse response, bool reused, GlmTargets train) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
-        new OneRoundStatement { FlipProbability = response.FlipProbability, LabelsReused = reused }, Text(
+        new OneRoundStatement { FlipProbability = response.FlipProbability, LabelsReused = reused }, Invariant(
             $"training messages only: the randomised labels, all that '{party}' sends of its table, are ({response.Epsilon:R}, 0)-differentially private for replacing one row of its table, {GlmClaims.Record(More(train))}, against all other parties together, the ids being public{NearlyPlain(response)}"),
         Reuse(reused));
 
@@ -25,8 +25,8 @@ internal static class OneRoundClaims
     public static GlmPrivacyStatement Noisy(GlmPlan plan, string party, NoisyTargetMechanism mechanism, bool reused, GlmTargets train)
     {
         PrivacyBudget budget = plan.BudgetOf(plan.Job.Parties.First(p => p.Party.Name == party))!;
-        string[] delta = budget.Delta > 1.0 / train.Rows ? [Text($"delta {budget.Delta:G3} is above 1/{train.Rows}: it allows whole rows to be published. Use a delta below 1/rows.")] : [];
-        return Statement(plan, budget, new OneRoundStatement { LabelSigma = mechanism.Sigma, LabelMu = mechanism.Mu, LabelSensitivity = mechanism.High - mechanism.Low, LabelsReused = reused }, Text(
+        string[] delta = budget.Delta > 1.0 / train.Rows ? [Invariant($"delta {budget.Delta:G3} is above 1/{train.Rows}: it allows whole rows to be published. Use a delta below 1/rows.")] : [];
+        return Statement(plan, budget, new OneRoundStatement { LabelSigma = mechanism.Sigma, LabelMu = mechanism.Mu, LabelSensitivity = mechanism.High - mechanism.Low, LabelsReused = reused }, Invariant(
             $"training messages only: the noisy labels, all that '{party}' sends of its table, are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {mechanism.Mu:R}) for replacing one row of its table, {GlmClaims.Record(More(train))}, against all other parties together, the ids and the declared range of the label being public"),
             [.. delta, .. LargeEpsilon.Warnings(budget.Epsilon, mechanism.Mu), .. Reuse(reused), ClipBias]);
     }
@@ -42,14 +42,14 @@ internal static class OneRoundClaims
         var warnings = new List<string>(calibration.Warnings) { ClipBias };
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
-        return Statement(plan, budget, new OneRoundStatement { FlipProbability = flip, LabelSigma = labelSigma, Calibration = calibration }, Text(
+        return Statement(plan, budget, new OneRoundStatement { FlipProbability = flip, LabelSigma = labelSigma, Calibration = calibration }, Invariant(
             $"{scope}: all messages of '{party}' together are ({budget.Epsilon:R}, {budget.Delta:R})-differentially private (mu = {calibration.Mu:R}) for replacing one row of its table, against all other parties together, the ids being public; conditional on public numbers (rows, centre and scale of the label, penalty, gradient and score clip){scaling}"),
             warnings);
     }
 
     /// <summary>The active party's labels in mode label-dp.</summary>
     public static GlmPrivacyStatement LabelsOnly(GlmPlan plan, string party, RandomizedResponse response, bool reused, GlmTargets train) => Statement(plan, new PrivacyBudget(response.Epsilon, 0),
-        new OneRoundStatement { FlipProbability = response.FlipProbability, LabelsReused = reused }, Text(
+        new OneRoundStatement { FlipProbability = response.FlipProbability, LabelsReused = reused }, Invariant(
             $"labels only; features of every party unprotected: all training messages together are ({response.Epsilon:R}, 0)-differentially private for changing the label of one row of '{party}', against all other parties together{NearlyPlain(response)}"),
         [.. Reuse(reused), "features of every party are unprotected: scores and residuals crossed as they are", .. More(train)
             ? (string[])["sample weights and offsets are unprotected too, and taken to say nothing of labels: residuals carry them as they are"] : []]);
@@ -74,7 +74,7 @@ internal static class OneRoundClaims
 
     /// <summary>The end of a claim about labels that are nearly the plain ones; empty for others.</summary>
     internal static string NearlyPlain(RandomizedResponse response) => response.FlipProbability <= RareFlip
-        ? Text($"; at this epsilon a label is {(response.Classes > 2 ? "changed" : "flipped")} with probability {response.FlipProbability:G2} only: what is sent is nearly the plain label") : "";
+        ? Invariant($"; at this epsilon a label is {(response.Classes > 2 ? "changed" : "flipped")} with probability {response.FlipProbability:G2} only: what is sent is nearly the plain label") : "";
 
     private static bool More(GlmTargets train) => train.Weights is not null || train.Offsets is not null;
 
@@ -94,6 +94,4 @@ internal static class OneRoundClaims
             Warnings = test ? [GlmClaims.TestNoiseNotice, .. warnings] : [.. warnings],
         };
     }
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

@@ -101,7 +101,7 @@ internal partial class GlmActiveTrainer
             work.Report(round + 1, loss, _stop?.Last);
             if (converged || stops)
                 return (round + 1, converged ? GlmStopReason.Converged : GlmStopReason.EarlyStopped);
-            // Where the loss is flatter than the step allows for, the next one is longer, and the more so the longer that lasts.
+            // While the loss is flatter than the step allows for, steps grow, and faster the longer that lasts.
             growth = step * steepness < .7 ? Math.Min(1.1 * growth, MostGrowth) : 1;
             step = Math.Min(step * growth, 1 / steepness);
         }
@@ -128,8 +128,7 @@ internal partial class GlmActiveTrainer
             double steepness = Math.Max(near, far);
             if (step * steepness <= 1 + 1e-9)
                 return (step, shares, steepness, shortened);
-            // Where a trial is far too long an exponential makes the steepness at its end any number, or none: the start alone says more than that the
-            // step is to be shorter.
+            // Far too long a trial makes an exponential overflow, so that the steepness at its end may be any number or none. It then says only that the step must be shorter; how much shorter, the steepness at the start says.
             double shorter = double.IsFinite(far) ? Math.Clamp(1 / far, step / 10, step / 2) : step / 10;
             step = double.IsFinite(near) ? Math.Min(shorter, 1 / near) : shorter;
             if (step < 1e-300)
@@ -189,7 +188,7 @@ internal sealed partial class GlmPassiveTrainer
             {
                 Scalars told = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 2, cancellationToken)).ConfigureAwait(false);
                 (value, kind) = (told.Values.Span[0], ChannelGuard.Choice<AcceleratedStep>(told.Values.Span[1], active, round));
-                // Halving 1 more than 1,100 times is below every number.
+                // No honest party tries more often: 1 halved more than 1,100 times is 0.
                 if (kind == AcceleratedStep.Try ? !(value > 0) || tries > MostTries : tries == 0 || value is < 0 or > 1)
                     throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, active.RemoteParty, $"round {round}", "sent a step that no accelerated descent takes.",
                         "Check that both parties run the same release of the software.");

@@ -259,7 +259,7 @@ internal class GlmWork
 
         if (value is not RoundVector { IsTransient: true })
             return Disclosure.Unprotected(value, $"{name}: {Plan.DisclosureReason}");
-        // The vector of the last message of this length, with other numbers: so is what was released.
+        // Transient vectors are used again and again with other numbers, and so are the objects that release them: no memory is allocated in a round.
         foreach (object earlier in _disclosed)
             if (earlier is Released<T> known && known.Payload == value)
                 return known;
@@ -323,7 +323,7 @@ internal sealed record GlmTraining(double[] Weights, GlmStopReason StopReason, G
 internal sealed class RoundClock(GlmWork work)
 {
     private readonly long _start = work.BeginRounds();
-    // Drawn ahead, before the rounds.
+    // Noise was drawn ahead, before the rounds: its time is not theirs.
     private readonly TimeSpan _noiseBefore = NoiseOf(work), _syncBefore = SyncOf(work);
     private long _waited;
     private double _trainingBefore, _waitBefore, _noiseEarlier, _syncEarlier;
@@ -377,6 +377,6 @@ internal sealed class RoundClock(GlmWork work)
 
     private static TimeSpan NoiseOf(GlmWork work) => (work.Mechanism?.NoiseTime ?? TimeSpan.Zero) + (work.GradientNoise?.NoiseTime ?? TimeSpan.Zero);
 
-    // One reservation pays for all of a party's noise.
+    // Both mechanisms share one reservation, so that the time of either counts all syncs.
     private static TimeSpan SyncOf(GlmWork work) => (work.Mechanism ?? work.GradientNoise)?.SyncTime ?? TimeSpan.Zero;
 }

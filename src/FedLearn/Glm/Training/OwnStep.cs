@@ -63,7 +63,7 @@ internal sealed class OwnStep : IAsyncDisposable
     /// <summary>Returns when the work is done.</summary>
     public Task FinishAsync()
     {
-        // Of few cells; and a message that an earlier process kept is not kept again.
+        // The work has not begun: it is small, or the message was kept by an earlier process, so that nothing waited for storage.
         if (_isDue)
         {
             _isDue = false;
@@ -110,7 +110,7 @@ internal sealed class OwnStep : IAsyncDisposable
             Take();
     }
 
-    // Whoever comes first: the thread, or the round that needs the result.
+    // Does the work once, in whichever comes first: the thread, or the round that needs the result.
     private void Take()
     {
         if (Interlocked.Exchange(ref _taken, 1) != 0)

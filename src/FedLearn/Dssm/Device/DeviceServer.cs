@@ -231,7 +231,7 @@ public sealed class DeviceServer : IDisposable
             _state.Apply(aggregate);
             return new(offer.Round, offer.Attempt, count, survivors, masked);
         }
-        catch (Exception e) when (e is AttemptFailure or PeerException { Id: AggregationErrors.TooFewClients or AggregationErrors.SharesDisagree or AggregationErrors.TooFewConsents })
+        catch (Exception e) when (e is AttemptFailure or PeerException { Id: AggregationErrors.TooFewClients or AggregationErrors.ShareTampered or AggregationErrors.SharesDisagree or AggregationErrors.TooFewConsents })
         {
             await AskAsync(participants.Select(Latest).Where(m => m.Attempt == offer.Attempt && !m.Done && !m.Ended.Task.IsCompleted), async (member, stop) =>
             {
@@ -325,7 +325,19 @@ public sealed class DeviceServer : IDisposable
             return shares;
         }, cancellationToken).ConfigureAwait(false);
         await AcceptAsync(answers, (member, shares) => server.AcceptReveal(member.Number, shares)).ConfigureAwait(false);
-        AggregationSum sum = server.Open();
+        AggregationSum sum;
+        try
+        {
+            sum = server.Open();
+        }
+        catch (PeerException e) when (e.Id == AggregationErrors.ShareTampered)
+        {
+            // Whose shares too few can open would keep the next sum closed as well.
+            foreach (Member member in participants.Select(Latest).Where(m => server.Unopened.Contains(m.Number)))
+                await DropAsync(member, e.Id, e).ConfigureAwait(false);
+            throw;
+        }
+
         aggregate.Take(sum.Integers);
         return sum.Clients.Count;
     }

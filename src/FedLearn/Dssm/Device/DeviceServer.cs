@@ -1,6 +1,7 @@
 using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -274,6 +275,8 @@ public sealed class DeviceServer : IDisposable
             {
                 own.SetResult();
             }
+                if (!_plan.IsPrivate)
+                    ChannelGuard.Packed(update, ElementType.Float64, member.Channel, member.Round);
         }, cancellationToken).ConfigureAwait(false)).Count;
         return taken >= _plan.Threshold ? taken : throw new AttemptFailure($"{taken} {Counted.Noun(taken, "device is", "devices are")} left, and the threshold is {_plan.Threshold}");
     }

@@ -32,7 +32,16 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     /// <param name="events">Number of validation events, which every party knows.</param>
     public bool Validates(int events) => events > 0 && (Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate);
 
-    public ElementType ElementType => Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
+    public ElementType ElementType => Packing(noised: false);
+
+    /// <summary>Whether views add noise to the vectors that measure the model.</summary>
+    public bool NoisesEvaluation { get; init; }
+
+    /// <summary>How vectors and gradients are packed.</summary>
+    public ElementType Packing(bool noised) => Packing(Job, noised);
+
+    /// <inheritdoc cref="Packing(bool)" />
+    public static ElementType Packing(DssmJob job, bool noised) => noised ? ElementType.Lattice : job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
 
     /// <summary>Rounds what is disclosed to the type that it is packed as, so that channels in memory carry the numbers that a wire would.</summary>
     public void RoundForWire(Span<double> values)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Evaluation;
 using FedLearn.Parties;
@@ -180,7 +181,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         foreach (IPartyChannel passive in passives)
         {
             Scores theirs = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, sum.Length, cancellationToken)).ConfigureAwait(false);
-            TensorPrimitives.Add(sum, theirs.Values.Span, sum);
+            TensorPrimitives.Add(sum, work.Packed(theirs, PartyRole.Passive, passive, round).Values.Span, sum);
         }
     }
 
@@ -193,7 +194,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         foreach (IPartyChannel passive in passives)
         {
             Scores theirs = await passive.ReceiveAsync<Scores>(round, scores.Length, cancellationToken).ConfigureAwait(false);
-            TensorPrimitives.Add(scores, theirs.Values.Span, scores);
+            TensorPrimitives.Add(scores, ChannelGuard.Packed(theirs, _plan.ElementType, passive, round).Values.Span, scores);
         }
 
         work.CheckFinite(round, scores);

@@ -252,6 +252,7 @@ public sealed class DssmTrainer
             BestEpoch = best,
             Counts = new DssmCounts(samples.Rows[0].Length, samples.Rows[1].Length, samples.Rows[2].Length, samples.Rows[3].Length, samples.Rows[4].Length, samples.CommonUsers.Length, null),
             SharedUsers = SharedUsers.Of(_input, samples),
+            Warnings = [.. DssmRun.OwnWarnings(_job, _input.Party, _input.View)],
             Timing = timing,
             Traffic = default,
             Releases = [],
@@ -323,7 +324,7 @@ public sealed class DssmTrainer
         return result with
         {
             Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
-            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports)],
+            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports), .. DssmRun.OwnWarnings(_job, _input.Party, _input.View)],
         };
     }
 
@@ -361,8 +362,8 @@ public sealed class DssmTrainer
         async Task<int> ReceiveAsync(int count, bool noised = true)
         {
             Embeddings vectors = await peer.Channel.ReceiveAsync<Embeddings>(0, count * width, cancellationToken).ConfigureAwait(false);
-            int from = values.Count / width;
             ChannelGuard.Packed(vectors, DssmRun.Packing(_job, noised), peer.Channel, 0);
+            int from = values.Count / width;
             values.AddRange(DssmRun.Received(_job, vectors.Values, width));
             return from;
         }

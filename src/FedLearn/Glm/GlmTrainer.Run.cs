@@ -46,9 +46,19 @@ public sealed partial class GlmTrainer
         GlmModel model = ModelOf(agreement, prepared.Map, prepared.Train, train.Offsets is not null, outcome);
         // Before the others are let go: once one of them has ended, every model is where it belongs.
         await ChannelGuard.SaveAsync(withArbiter, _input.SaveModel, model).ConfigureAwait(false);
-        await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
-        if (joint is not null)
+        if (joint is null)
+        {
+            await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            await ChannelGuard.WhileTheyWaitAsync(arbiter, async _ =>
+            {
+                await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
+                return true;
+            }, CancellationToken.None, mayBeGone: true).ConfigureAwait(false);
             await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        }
 
         // First the state: one without its charge could not go on, while a charge without its state counts in full, which is what a run that has ended costs.
         run?.Remove();

@@ -185,8 +185,12 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         }
     }
 
-    /// <summary>Scores of the final model: own plus the ones the passive parties disclose.</summary>
-    private async Task EvaluateAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken)
+    /// <summary>Scores of the final model: own plus the ones the passive parties disclose. An arbiter hears nothing of it, nor does a party that has sent its own.</summary>
+    private Task EvaluateAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken) => work.Joint is not { } joint
+        ? AddAllScoresAsync(part, targets, scores, round, cancellationToken)
+        : ChannelGuard.WhileTheyWaitAsync([.. passives, joint.Arbiter], stop => AddAllScoresAsync(part, targets, scores, round, stop), cancellationToken);
+
+    private async Task AddAllScoresAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken)
     {
         using System.Diagnostics.Activity? traced = work.Telemetry?.Begin("fedlearn.evaluation");
         part.Scores(0, _weights, scores);

@@ -19,10 +19,6 @@ internal static class RunLoss
     /// <summary>Whether a run that ended with this error stays, charged in full, so that it can go on; one that failed never will.</summary>
     /// <param name="error">The error.</param>
     /// <param name="resumed">Whether the run had gone on: with a smaller limit on messages than it began with, which a larger one mends.</param>
-    public static bool LeavesRun(Exception error, bool resumed) => Is(error) || IsOfStorage((error as PeerException)?.PeerErrorId ?? (error as FedLearnException)?.Id)
+    public static bool LeavesRun(Exception error, bool resumed) => Is(error) || RunStateErrors.IsOfStorage((error as PeerException)?.PeerErrorId ?? (error as FedLearnException)?.Id)
         || (resumed && error is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge });
-
-    // A ledger, outbox or state in a file that cannot be read or written, or a ledger that does not verify: mended beside the run, which has sent nothing that it did not keep first, as one that is killed.
-    // The storage documents these errors.
-    private static bool IsOfStorage(string? id) => id is "FL2311" or "FL5022" or "FL6310" or "FL6311" or "FL6312";
 }

@@ -29,6 +29,20 @@ public sealed class SqliteFileTests : IDisposable
         command.ExecuteNonQuery();
     }
 
+    // ENOSPC, ERROR_DISK_FULL, EROFS, and anything else.
+    [Theory]
+    [InlineData(28, SqliteLedgerErrors.DiskFull)]
+    [InlineData(unchecked((int)0x80070070), SqliteLedgerErrors.DiskFull)]
+    [InlineData(30, SqliteLedgerErrors.CannotOpen)]
+    [InlineData(5, SqliteLedgerErrors.StorageFailed)]
+    public void Of_WhatTheSystemSays_HasItsId(int code, string id)
+    {
+        FedLearn.Diagnostics.FedLearnException error = SqliteLedgerErrors.Of(Path, new IOException("private", code))!;
+        Assert.Equal((id, Path), (error.Id, error.Place));
+        Assert.DoesNotContain("private", error.Message, StringComparison.Ordinal);
+        Assert.Null(SqliteLedgerErrors.Of(Path, new InvalidOperationException()));
+    }
+
     [Fact]
     public void Execute_ValuesOfEveryKind_AreReadBackByBothImplementations()
     {

@@ -59,11 +59,18 @@ internal static class PrivacyCommand
             action(parsed);
         }
         // stepSize is --step-size, weightNorm (A2) is --weight-norm and target bound --target-bound.
-        catch (ConfigurationException e) when ("--" + JsonNamingPolicy.KebabCaseLower.ConvertName(e.Place.Split(" (")[0]) is var name && command.Options.Any(option => option.Name == name))
+        catch (ConfigurationException e) when (OptionOf(command, e) is { } name)
         {
             throw new ConfigurationException(e.Id, name, e.Cause, e.Remedy, e);
         }
+        catch (PrivacyRefusedException e) when (OptionOf(command, e) is { } name)
+        {
+            throw new PrivacyRefusedException(e.Id, name, e.Cause, e.Remedy, e);
+        }
     });
+
+    private static string? OptionOf(Command command, FedLearnException e) =>
+        "--" + JsonNamingPolicy.KebabCaseLower.ConvertName(e.Place.Split(" (")[0]) is var name && command.Options.Any(option => option.Name == name) ? name : null;
 
     /// <summary>Prints a result: as JSON on standard output, or its numbers one a line on standard error. Warnings go to standard error.</summary>
     internal static void Print(ParseResult parsed, Option<bool> json, JsonObject document, params string[] warnings)

@@ -10,7 +10,7 @@ internal sealed class TopKOptions
 {
     private readonly Option<int> _k = Options.Whole("--k", "Length of a list; at least 1. Default 10.", required: false);
 
-    private readonly Option<string?> _users = new("--users") { Description = "File with one user id a line. Absent: every user of the active party. A user without events is ranked by the views that know it.", HelpName = "FILE" };
+    private readonly Option<string?> _users = new("--users") { Description = "File with one user id a line, quoted as in a CSV file or not. Absent: every user of the active party. A user without events is ranked by the views that know it.", HelpName = "FILE" };
 
     private readonly Option<string?> _vectors = new("--vectors") { Description = "Also write the items' vectors as PREFIX.npy and their ids as PREFIX.ids.csv.", HelpName = "PREFIX" };
 

@@ -131,12 +131,12 @@ internal static class DssmTasks
         model.Save(PathOf(modelDirectory, party));
     });
 
-    /// <summary>Ids of a file, one a line; empty lines and repetitions are left out.</summary>
+    /// <summary>Ids of a file, one a line, within quotes where a CSV file needs them; empty lines and repetitions are left out.</summary>
     private static string[] ReadUsers(string path)
     {
         try
         {
-            string[] users = [.. IdFile.Read(path, rows: null).Where(id => id.Length > 0).Distinct(StringComparer.Ordinal)];
+            string[] users = [.. IdFile.Read(path, rows: null).Select(Unquoted).Where(id => id.Length > 0).Distinct(StringComparer.Ordinal)];
             return users.Length > 0 ? users : throw new ConfigurationException(RecommendErrors.Users, path, "the file names no user.", "Write one user id a line.");
         }
         catch (BadInputException e) when (e.Id == DataErrors.FileUnreadable)
@@ -148,6 +148,9 @@ internal static class DssmTasks
             throw new ConfigurationException(RecommendErrors.Users, path, "the file is empty, or is no file but a pipe or a device.", "Write one user id a line, to a file.", e);
         }
     }
+
+    private static string Unquoted(string id) => id.Length > 1 && id[0] == '"' && id[^1] == '"' && id[1..^1].Replace("\"\"", "", StringComparison.Ordinal) is var rest && !rest.Contains('"', StringComparison.Ordinal)
+        ? RowIds.Normalize(id[1..^1].Replace("\"\"", "\"", StringComparison.Ordinal)) : id;
 
     // A user without events stays: a view may know somebody whom the active party does not.
     private static InteractionTable Of(InteractionTable table, string[] users)

@@ -44,7 +44,7 @@ public static class AggregationErrors
     /// <summary>A public key has low order, so that anybody knows what is agreed with it.</summary>
     public const string UnusableKey = "FL4067";
 
-    /// <summary>An encrypted share does not open.</summary>
+    /// <summary>A client's encrypted shares do not open for too many others.</summary>
     public const string ShareTampered = "FL4068";
 
     /// <summary>Shares do not fit together.</summary>

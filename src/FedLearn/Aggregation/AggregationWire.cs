@@ -305,19 +305,24 @@ internal sealed class AggregationContext
     }
 
     /// <summary>Decrypts what <see cref="Encrypt"/> made: the share of the mask key, then that of the self-mask.</summary>
-    public void Decrypt(AgreementPair own, int sender, int receiver, ReadOnlySpan<byte> senderKey, ReadOnlySpan<byte> ciphertext, Span<byte> shares, string place)
+    /// <returns>Whether it opens, and both are shares; else zeros are left in their place.</returns>
+    public bool Decrypt(AgreementPair own, int sender, int receiver, ReadOnlySpan<byte> senderKey, ReadOnlySpan<byte> ciphertext, Span<byte> shares, string place)
     {
         byte[] binding = ShareBinding(sender, receiver);
         using AesGcm aead = Aead(own, senderKey, binding, place);
         try
         {
             aead.Decrypt(stackalloc byte[NonceBytes], ciphertext[..PlaintextBytes], ciphertext[PlaintextBytes..], shares, binding);
+            if (ShamirSharing.IsShare(shares[..ShamirSharing.ShareBytes]) && ShamirSharing.IsShare(shares[ShamirSharing.ShareBytes..]))
+                return true;
         }
-        catch (AuthenticationTagMismatchException exception)
+        catch (AuthenticationTagMismatchException)
         {
-            throw AggregationErrors.Peer(AggregationErrors.ShareTampered, place, $"an encrypted share of client {sender} does not open: it was changed, or made for another.",
-                "Begin a new attempt; if it persists, leave that client or server out.", exception);
+            // It was changed, or made for another.
         }
+
+        CryptographicOperations.ZeroMemory(shares);
+        return false;
     }
 
     private byte[] ShareBinding(int sender, int receiver) => Begin("share").Int32(sender).Int32(receiver).ToArray();

@@ -44,6 +44,7 @@ internal sealed class AgreementPair : IDisposable
     /// <summary>Refuses a public key of low order: whatever secret meets it, what is agreed is 0.</summary>
     public static void CheckPublic(ReadOnlySpan<byte> key, string place)
     {
+        Sodium.Require();
         Span<byte> any = stackalloc byte[Sodium.KeyBytes], shared = stackalloc byte[Sodium.KeyBytes];
         any.Fill(1);
         Agree(any, key, shared, place);

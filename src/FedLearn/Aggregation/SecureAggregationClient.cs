@@ -11,7 +11,7 @@ namespace FedLearn.Aggregation;
 /// <para>An attempt: <see cref="Begin"/>, <see cref="Share"/>, <see cref="Upload{T}"/>, <see cref="Reveal"/>; with an active server
 /// <see cref="Consent"/> before the last. Secrets are wiped as soon as they have served. The rules, and why each is needed, are in docs/proofs/secure-aggregation.md.</para>
 /// <para>Errors of every step: <see cref="FedLearn.Diagnostics.PeerException"/> for a message that is malformed (FL4062), of another attempt (FL4061), out of order (FL4060) or
-/// not that of an honest server (FL4063, FL4067, FL4068, FL4070, FL4071, FL4073). A message that is refused as it stands leaves the attempt where it was; a key or share that turns out to be wrong ends it. Not for several threads at once.</para>
+/// not that of an honest server (FL4063, FL4067, FL4070, FL4071, FL4073). A message that is refused as it stands leaves the attempt where it was; a key that turns out to be wrong ends it. Not for several threads at once.</para>
 /// </remarks>
 public sealed class SecureAggregationClient : IDisposable
 {
@@ -221,6 +221,7 @@ public sealed class SecureAggregationClient : IDisposable
                 int place = PlaceOf(other);
                 if (place < 0 || other == Client)
                     throw AggregationContext.UnknownClient(Place);
+                // One that does not open is the other's fault: this client goes on, and has none of it to give.
                 context.Decrypt(_encryption!, other, Client, _roster[place].Encryption.Span, ciphertext.Span, Received(place), Place);
             }
 
@@ -272,7 +273,7 @@ public sealed class SecureAggregationClient : IDisposable
     }
 
     /// <summary>Answers the one request of an attempt to open a sum: of every client of the list the share of its self-mask, of every other that shared the
-    /// share of its mask key. Wipes what is left of the attempt's secrets.</summary>
+    /// share of its mask key; of one whose shares did not open none. Wipes what is left of the attempt's secrets.</summary>
     /// <param name="request">The server's list; with an active server the clients' signatures of the list that this client signed.</param>
     /// <returns>The shares, for the server.</returns>
     /// <exception cref="FedLearn.Diagnostics.PrivacyRefusedException">FL5138: a request was answered already. FL5139: the list is under the threshold or names a client that
@@ -303,7 +304,9 @@ public sealed class SecureAggregationClient : IDisposable
         {
             bool survived = Array.BinarySearch(_survivors, client) >= 0;
             _asked[client] = survived;
-            shares.Add((client, survived, Received(PlaceOf(client), survived).ToArray()));
+            // Zeros stand where none was opened.
+            if (Received(PlaceOf(client)).ContainsAnyExcept((byte)0))
+                shares.Add((client, survived, Received(PlaceOf(client), survived).ToArray()));
         }
 
         _phase = Phase.Done;

@@ -194,22 +194,32 @@ public sealed class SecureAggregationServer
         if (_revealed.ContainsKey(client))
             throw Twice(place);
         (int Client, bool SelfMask, ReadOnlyMemory<byte> Share)[] shares = _context.ReadReveal(message, place);
-        if (!shares.Select(share => (share.Client, share.SelfMask)).SequenceEqual(_sharers.Select(sharer => (sharer, _uploaded.Contains(sharer)))))
+        // It lacks those of a client whose shares did not open for it.
+        if (Array.Exists(shares, share => Array.BinarySearch(_sharers, share.Client) < 0 || share.SelfMask != _uploaded.Contains(share.Client)))
             throw WireReader.Malformed(place);
         _revealed.Add(client, shares.ToDictionary(share => share.Client, share => share.Share));
     }
 
+    /// <summary>Clients whose shares fewer of those that revealed could open than the threshold needs.</summary>
+    internal IReadOnlyList<int> Unopened => [.. _sharers.Where(client => _revealed.Values.Count(shares => shares.ContainsKey(client)) < Round.Threshold)];
+
     /// <summary>Opens the sum.</summary>
-    /// <exception cref="FedLearn.Diagnostics.PeerException">FL4065: fewer clients than the threshold revealed. FL4069: their shares do not fit together.</exception>
+    /// <exception cref="FedLearn.Diagnostics.PeerException">FL4065: fewer clients than the threshold revealed. FL4068: fewer could open a client's shares. FL4069: their shares do not fit together.</exception>
     public AggregationSum Open()
     {
         Close(Phase.Reveals, _revealed.Count);
         _phase = Phase.Open;
-        int[] helpers = [.. _revealed.Keys.Take(Round.Threshold)];
-        BigInteger[] coefficients = ShamirSharing.Coefficients([.. helpers.Select(helper => PlaceOf(helper) + 1)]);
+        int[] helpers = [];
+        BigInteger[] coefficients = [];
         byte[] secret = new byte[ShamirSharing.SecretBytes], shared = new byte[Sodium.KeyBytes];
         foreach (int client in _sharers)
         {
+            int[] able = [.. _revealed.Where(shares => shares.Value.ContainsKey(client)).Select(shares => shares.Key).Take(Round.Threshold)];
+            if (able.Length < Round.Threshold)
+                throw AggregationErrors.Peer(AggregationErrors.ShareTampered, At(client), "its shares do not open for so many other clients that the sum cannot be opened.",
+                    "Begin a new attempt without it; one that sends such shares again and again is broken or hostile.");
+            if (!able.AsSpan().SequenceEqual(helpers))
+                (helpers, coefficients) = (able, ShamirSharing.Coefficients([.. able.Select(helper => PlaceOf(helper) + 1)]));
             if (!ShamirSharing.Combine(coefficients, [.. helpers.Select(helper => _revealed[helper][client])], secret))
                 throw Disagree(client);
             if (_uploaded.Contains(client))

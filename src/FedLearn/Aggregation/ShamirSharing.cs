@@ -140,5 +140,5 @@ internal static class ShamirSharing
     }
 
     /// <summary>Whether bytes are a number below p.</summary>
-    public static bool IsShare(ReadOnlySpan<byte> share) => share.Length == ShareBytes && new BigInteger(share, isUnsigned: true) < Prime;
+    public static bool IsShare(ReadOnlySpan<byte> share) => share.Length == ShareBytes && (share[^1] == 0 || (share[^1] == 1 && share[..^1].ContainsAnyExcept((byte)0xFF)));
 }

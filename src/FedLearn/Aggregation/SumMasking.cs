@@ -20,7 +20,8 @@ public static class SumMasking
     /// <param name="keys">Every view's name and its message.</param>
     /// <returns>The list.</returns>
     /// <exception cref="FedLearn.Diagnostics.ConfigurationException">FL2454: fewer than two views.</exception>
-    /// <exception cref="FedLearn.Diagnostics.PeerException">FL4060, FL4062: a message is not one of keys. FL4074: a view comes twice.</exception>
+    /// <exception cref="FedLearn.Diagnostics.PeerException">FL4060, FL4062: a message is not one of keys. FL4067: a key has low order. FL4074: a view comes twice.</exception>
+    /// <exception cref="FedLearn.Diagnostics.InternalFailureException">FL6143: libsodium is missing.</exception>
     public static AggregationMessage Roster(IReadOnlyList<(string View, AggregationMessage Keys)> keys)
     {
         ArgumentNullException.ThrowIfNull(keys);
@@ -35,6 +36,8 @@ public static class SumMasking
                 throw AggregationContext.OutOfOrder(place);
             if (message.Bytes.Length != Sodium.KeyBytes)
                 throw WireReader.Malformed(place);
+            // Every other view would refuse it, and name the active party.
+            AgreementPair.CheckPublic(message.Bytes.Span, place);
             writer.Text(view).Bytes(message.Bytes.Span);
         }
 

@@ -19,5 +19,6 @@ internal static class RunLoss
     /// <summary>Whether a run that ended with this error stays, charged in full, so that it can go on; one that failed never will.</summary>
     /// <param name="error">The error.</param>
     /// <param name="resumed">Whether the run had gone on: with a smaller limit on messages than it began with, which a larger one mends.</param>
-    public static bool LeavesRun(Exception error, bool resumed) => Is(error) || (resumed && error is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge });
+    public static bool LeavesRun(Exception error, bool resumed) => Is(error) || RunStateErrors.IsOfStorage((error as PeerException)?.PeerErrorId ?? (error as FedLearnException)?.Id)
+        || (resumed && error is PeerException { Id: ProtocolErrors.TooLarge } or PeerException { PeerErrorId: ProtocolErrors.TooLarge });
 }

@@ -11,6 +11,10 @@ public static class RunStateErrors
     /// <summary>Another process goes on with the run.</summary>
     public const string InUse = "FL2541";
 
+    /// <summary>Whether a ledger, outbox or state in a file could not be read or written, or a ledger did not verify: mended beside the run, which has sent nothing that it did not keep first.</summary>
+    /// <remarks>The errors are those of the package FedLearn.Storage.Sqlite, which documents them.</remarks>
+    internal static bool IsOfStorage(string? id) => id is "FL2311" or "FL5022" or "FL6310" or "FL6311" or "FL6312";
+
     internal static ConfigurationException Gone(string place) =>
         new(Unusable, place, "its state is kept no longer.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 

@@ -7,7 +7,7 @@ public sealed partial class FeatureMap
 {
     private const double UnitRoundoff = 1.0 / (1L << 53);
     private const double SmallestCentredNorm = 1e-100;
-    private const double Shortest = 1e-150;                             // a shorter row is left as it is: dividing by its length would lose digits
+    private const double Shortest = 1e-150;                             // the square of a shorter length is hardly a number
     private const double LargestCentred = 1e140;                        // so that squares and sums of them stay within float64
     private const double LongestCommon = 4;                             // of the common part of a row, in row norms: what privacy charges for rounding counts on it
 
@@ -68,12 +68,12 @@ public sealed partial class FeatureMap
         double[] factors = [.. cancelled.Select(c => c ? 0.0 : 1)];
         var features = new SparseRows(cells, common, factors);
         for (int i = 0; i < rows.Length && _state.Rows != RowBound.None; i++)
-            Bound(features, i, values, starts);
+            Bound(features, i, values, starts, cancelled[i]);
         return features;
     }
 
     /// <summary>The bounds of <see cref="Bound(Span{double})"/>, for rows that share a common part.</summary>
-    private void Bound(SparseRows features, int row, double[] values, int[] starts)
+    private void Bound(SparseRows features, int row, double[] values, int[] starts, bool cancelled)
     {
         if (_state.Rows == RowBound.Clip)
         {
@@ -86,6 +86,12 @@ public sealed partial class FeatureMap
         else if (features.Length(row) is > Shortest and var length)
         {
             features.Scale(row, _state.RowNorm / length);
+        }
+        else if (cancelled)
+        {
+            // Squares would leave the range of float64; all cells are there.
+            RowLength.Normalize(values.AsSpan(starts[row]..starts[row + 1]));
+            features.Scale(row, _state.RowNorm);
         }
 
         // The proof of privacy rests on this bound, and scaling rounds: shrink, by ever more ulps, until the certified length agrees.

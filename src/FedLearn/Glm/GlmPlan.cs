@@ -102,6 +102,9 @@ internal sealed class GlmPlan
     /// <summary>Whether a party of this role adds noise to its training messages.</summary>
     public bool Noises(PartyRole role) => Mode == PrivacyMode.HdpVfl && (role == PartyRole.Active || Job.Privacy.Unit == PrivacyUnit.Record);
 
+    /// <summary>How the training messages of a party of this role are packed.</summary>
+    public ElementType Packing(PartyRole from) => Noises(from) ? ElementType.Lattice : ElementType;
+
     /// <summary>Checks a job and fills in its defaults.</summary>
     public static GlmPlan Create(GlmJob job)
     {

@@ -145,7 +145,7 @@ public sealed class GlmPredictor
             if (active)
             {
                 Scores theirs = await channel.ReceiveAsync<Scores>(0, scores.Length, cancellationToken).ConfigureAwait(false);
-                TensorPrimitives.Add(peers, theirs.Values.Span, peers);
+                TensorPrimitives.Add(peers, ChannelGuard.Packed(theirs, ElementType.Float64, channel, 0).Values.Span, peers);
                 continue;
             }
 

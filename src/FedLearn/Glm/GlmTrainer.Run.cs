@@ -46,9 +46,19 @@ public sealed partial class GlmTrainer
         GlmModel model = ModelOf(agreement, prepared.Map, prepared.Train, train.Offsets is not null, outcome);
         // The model is saved before the session ends, so that once any party has ended, every model is safe.
         await ChannelGuard.SaveAsync(withArbiter, _input.SaveModel, model).ConfigureAwait(false);
-        await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
-        if (joint is not null)
+        if (joint is null)
+        {
+            await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            await ChannelGuard.WhileTheyWaitAsync(arbiter, async _ =>
+            {
+                await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
+                return true;
+            }, CancellationToken.None, mayBeGone: true).ConfigureAwait(false);
             await joint.Arbiter.CompleteAsync(cancellationToken).ConfigureAwait(false);
+        }
 
         // The state is removed before the charge is settled. Should the process die in between, a charge without a state counts in full, which is what this run costs; a state whose charge is settled could not go on.
         run?.Remove();

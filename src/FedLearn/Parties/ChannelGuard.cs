@@ -225,6 +225,13 @@ internal static class ChannelGuard
                 "Check that both parties run the same release of the software.");
     }
 
+    /// <summary>Refuses a vector that is packed in another way than the job says: noised numbers are on a lattice, others in the job's precision.</summary>
+    public static T Packed<T>(T vector, ElementType due, IPartyChannel channel, int round) where T : VectorPayload => vector.ElementType == due ? vector
+        : throw ProtocolErrors.Peer(ProtocolErrors.UnexpectedMessage, channel.RemoteParty, $"round {round}",
+            $"sent {typeof(T).Name} packed as {NameOf(vector.ElementType)}, and the job says {NameOf(due)}.", "Check that both parties run the same job and release. For a party of your own see docs/protocol.md.");
+
+    private static string NameOf(ElementType type) => type switch { ElementType.Lattice => "integers on a lattice, as what is noised", ElementType.Float32 => "float32", _ => "float64" };
+
     public static async ValueTask<Scalars> ReceiveScalarsAsync(IPartyChannel channel, int round, ScalarsKind kind, int? length, CancellationToken cancellationToken)
     {
         Scalars scalars = await channel.ReceiveAsync<Scalars>(round, length, cancellationToken).ConfigureAwait(false);

@@ -225,6 +225,7 @@ public class EncryptedFaultTests
     [InlineData("p2's ids", "p2", "active", typeof(HashedIds), "active to arbiter", "p1 to arbiter", "p2 to arbiter")]
     [InlineData("p2's sizes", "p2", "arbiter", typeof(Scalars), "arbiter to active", "arbiter to p1")]
     [InlineData("p2's rows", "p2", "active", typeof(Scalars), "active to arbiter", "active to p1", "p1 to arbiter")]
+    [InlineData("p2's evaluation", "p2", "active", typeof(Scores), "active to arbiter", "active to p1", "p1 to arbiter", "p2 to arbiter")]
     public async Task Train_OnePartyIsSlow_ThoseThatWaitForOthersAreTold(string what, string slow, string to, Type message, params string[] told)
     {
         var federation = new EncryptedFederation(Three.Job(Sgd()), new ReferenceAdditiveScheme())

@@ -55,6 +55,19 @@ public class PrivacyCommandTests
         Assert.Contains("FL2300", run.Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("calibrate")]
+    [InlineData("gaussian")]
+    [InlineData("one-round")]
+    public async Task Delta_TooLarge_NamesTheOption(string verb)
+    {
+        string[] args = verb switch { "calibrate" => With(Legal, "--delta", "0.5"), "gaussian" => [verb, "--epsilon", "1", "--delta", "0.5"], _ => [verb, "--rows", "30000", "--label-rate", "0.24", "--epsilon", "1", "--delta", "0.5"] };
+        ToolRun run = await ToolRun.Of(["privacy", .. args]);
+        Assert.Equal(5, run.ExitCode);
+        Assert.Contains("--delta: a delta of 0.1 or more", run.Error, StringComparison.Ordinal);
+        Assert.Contains("FL5004", run.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Calibrate_Multinomial_NeedsItsClasses()
     {

@@ -211,7 +211,7 @@ public class RecommendTests
         await RecommendScene.DocumentAsync("recommend", "train", "--config", job, "--model", scene.At("models"));
         // u30 is in the profile company's table alone, and nobody knows u99.
         JsonObject document = await RecommendScene.DocumentAsync("recommend", "topk", "--config", job, "--model", scene.At("models"), "--out", scene.At("lists.csv"), "--k", "2", "--include-met",
-            "--users", scene.Write("users.txt", "u05", "u30", "", "u99", "u05"));
+            "--users", scene.Write("users.txt", "u05", "\"u30\"", "", "u99", "\"u05\"", "\"\""));
         string[][] lists = Rows(scene.At("lists.csv"));
         Assert.Equal(["u05 1 model", "u05 2 model", "u30 1 model", "u30 2 model", "u99 1 popularity", "u99 2 popularity"], lists.Select(row => $"{row[0]} {row[1]} {row[4]}"));
         Assert.Contains("1 of 3 users", (string)document["notes"]![0]!, StringComparison.Ordinal);

@@ -322,7 +322,7 @@ public class SecureAggregationTests
     }
 
     [Fact]
-    public void Upload_ChangedOrMisdeliveredShare_IsFound()
+    public void Upload_ChangedOrMisdeliveredShare_IsNotRevealed()
     {
         foreach (bool misdelivered in (bool[])[false, true])
         {
@@ -335,8 +335,59 @@ public class SecureAggregationTests
             changed[70] ^= 0x10;
             own[0].Ciphertext = misdelivered ? context.ReadCiphertexts(attempt.Deliveries[second], AggregationStep.Delivery, "test")[1].Ciphertext : changed;
             SecureAggregationClient client = attempt.Clients[first];
-            Assert.Equal(AggregationErrors.ShareTampered, Id(() => client.Upload(context.Ciphertexts(AggregationStep.Delivery, own), new long[40], "test")));
+            attempt.Server.AcceptUpload(first, client.Upload(context.Ciphertexts(AggregationStep.Delivery, own), attempt.Inputs[first], "test").Payload);
             Assert.Equal(AggregationErrors.UsedAgain, Id(() => client.Upload(attempt.Deliveries[first], new long[40], "test")));
+            attempt.Upload(without: [first]);
+            AggregationMessage list = attempt.Server.Unmask();
+            AggregationMessage revealed = client.Reveal(list);
+            Assert.Equal([first, .. attempt.Numbers[2..]], context.ReadReveal(revealed, "test").Select(share => share.Client));
+            attempt.Server.AcceptReveal(first, revealed);
+            foreach (int other in attempt.Numbers[1..])
+                attempt.Server.AcceptReveal(other, attempt.Clients[other].Reveal(list));
+            Assert.Empty(attempt.Server.Unopened);
+            Assert.Equal(attempt.PlainSum(attempt.Numbers), attempt.Server.Open().Integers);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Open_SharesThatTooFewCanOpen_NamesTheClient(bool uploads)
+    {
+        using var attempt = new AggregationCase(4, 3);
+        attempt.Shares(attempt.Keys());
+        var context = new AggregationContext(attempt.Round);
+        int bad = attempt.Numbers[3];
+        foreach (int client in attempt.Numbers.Where(client => client != bad || uploads))
+        {
+            var ciphertexts = context.ReadCiphertexts(attempt.Deliveries[client], AggregationStep.Delivery, "test");
+            for (int i = 0; i < ciphertexts.Length; i++)
+                if (ciphertexts[i].Client == bad)
+                    ciphertexts[i].Ciphertext = new byte[ciphertexts[i].Ciphertext.Length];
+            attempt.Server.AcceptUpload(client, attempt.Clients[client].Upload(context.Ciphertexts(AggregationStep.Delivery, ciphertexts), attempt.Inputs[client], "test").Payload);
+        }
+
+        attempt.Reveal(attempt.Server.Unmask());
+        Assert.Equal([bad], attempt.Server.Unopened);
+        PeerException error = Assert.Throws<PeerException>(() => attempt.Server.Open());
+        Assert.Equal(AggregationErrors.ShareTampered, error.Id);
+        Assert.Contains($"client {bad}", error.Place, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Decrypt_NumbersThatAreNoShares_AreLeftOut()
+    {
+        var context = new AggregationContext(AggregationCase.Terms(4, 3));
+        using var sender = new AgreementPair();
+        using var receiver = new AgreementPair();
+        byte[] share = new byte[ShamirSharing.ShareBytes], none = [.. Enumerable.Repeat((byte)0xFF, ShamirSharing.ShareBytes)], read = new byte[2 * ShamirSharing.ShareBytes];
+        share[0] = 7;
+        Assert.True(context.Decrypt(receiver, 1, 2, sender.PublicKey, context.Encrypt(sender, 1, 2, receiver.PublicKey, share, share, "test"), read, "test"));
+        Assert.Equal([.. share, .. share], read);
+        foreach ((byte[] key, byte[] self) in new[] { (none, share), (share, none) })
+        {
+            Assert.False(context.Decrypt(receiver, 1, 2, sender.PublicKey, context.Encrypt(sender, 1, 2, receiver.PublicKey, key, self, "test"), read, "test"));
+            Assert.Equal(new byte[2 * ShamirSharing.ShareBytes], read);
         }
     }
 

@@ -132,7 +132,13 @@ public class SumMaskingTests
         Assert.Equal(AggregationErrors.BadRoster, Id(() => a.Agree(SumMasking.Roster([("a", other.Keys()), ("b", b.Keys())]))));
         Assert.Equal(AggregationErrors.BadRoster, Id(() => a.Agree(SumMasking.Roster([("a", a.Keys()), ("c", b.Keys())]))));
         Assert.Equal(AggregationErrors.BadRoster, Id(() => a.Agree(SumMasking.Roster([("a", a.Keys()), ("b", a.Keys())]))));
-        Assert.Equal(AggregationErrors.UnusableKey, Id(() => a.Agree(SumMasking.Roster([("a", a.Keys()), ("b", new(AggregationStep.Keys, new byte[32]))]))));
+        // Relayed, every other view would refuse it, and name the active party.
+        PeerException unusable = Assert.Throws<PeerException>(() => SumMasking.Roster([("a", a.Keys()), ("b", new(AggregationStep.Keys, new byte[32]))]));
+        Assert.Equal((AggregationErrors.UnusableKey, "masked sum, b"), (unusable.Id, unusable.Place));
+        // An active party of another's making may relay one.
+        byte[] relayed = SumMasking.Roster([("a", a.Keys()), ("b", b.Keys())]).Bytes.ToArray();
+        relayed.AsSpan(relayed.Length - 32).Clear();
+        Assert.Equal(AggregationErrors.UnusableKey, Id(() => a.Agree(new(AggregationStep.Roster, relayed))));
         Assert.Throws<InvalidOperationException>(() => a.Mask(0, Release(Draw(new Random(1), 2))));
         AggregationMessage roster = SumMasking.Roster([("a", a.Keys()), ("b", b.Keys())]);
         a.Agree(roster);

@@ -71,6 +71,28 @@ public sealed class SparseFeaturesTests
         }
     }));
 
+    // What is left of a row in the middle of its ranges is too short for its square.
+    [Theory]
+    [InlineData(1e-100)]
+    [InlineData(-1e-160)]
+    [InlineData(5e-324)]
+    public void TransformRows_RowsOfTheShortestLengths_AreNormalisedAsDenseOnes(double cell)
+    {
+        TableSchema schema = TableSchema.Create([Field.Numeric("x0", -1, 3), Field.Numeric("x1", -1, 1)]);
+        Table sparse = Table.FromSparse(["0", "1"], schema.FeatureNames, new SparseMatrix(2, 2, [0, 2, 4], [0, 1, 0, 1], [1, cell, 3, 1]), schema: schema);
+        Table dense = Table.FromMatrix(["0", "1"], schema.FeatureNames, new DenseMatrix(2, 2, [1, cell, 3, 1]), schema: schema);
+        var options = new PreprocessingOptions { Scaling = Scaling.Declared, Rows = RowBound.Normalize, RowNorm = 0.7 };
+        DenseMatrix expected = FeatureMap.Fit(dense, [0, 1], options, constant: false).Transform(dense, [0, 1]);
+        FeatureRows features = FeatureMap.Fit(sparse, [0, 1], options, constant: false).TransformRows(sparse, [0, 1]);
+        Assert.Equal(0.7, Math.Abs(expected.Row(0)[1]), 1e-14);
+        double[] cells = new double[2];
+        for (int i = 0; i < 2; i++)
+        {
+            features.CopyRow(i, cells);
+            Assert.Equal(expected.Row(i).ToArray(), cells, (due, found) => Math.Abs(due - found) < 1e-14);
+        }
+    }
+
     [Fact]
     public void TransformRows_ColumnsInAnotherOrder_GivesTheSame()
     {

@@ -220,7 +220,55 @@ public class DssmPrivacyTests
 
     // Vectors of a view at the edge of doubles.
     private static Payload AtTheEdge(Payload received) =>
-        received is Embeddings vectors ? new Embeddings(Enumerable.Range(0, vectors.Length).Select(i => i % 2 == 0 ? double.MaxValue : -double.MaxValue).ToArray()) : received;
+        received is not Embeddings vectors ? received
+            : vectors.Lattice is null ? new Embeddings(Enumerable.Range(0, vectors.Length).Select(i => i % 2 == 0 ? double.MaxValue : -double.MaxValue).ToArray())
+            : new Embeddings(LatticeVector.Pack([.. Enumerable.Range(0, vectors.Length).Select(i => i % 2 == 0 ? 1.0 : -1)], 1.7e308, 2));
+
+    // A view without the noise that the job says is found by whoever gets its vectors.
+    [Theory]
+    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, false, ElementType.Float32)]
+    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, false, ElementType.Lattice)]
+    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, true, ElementType.Float32)]
+    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, true, ElementType.Lattice)]
+    [InlineData(DssmNoise.Both, DssmClaim.OwnMessages, false, ElementType.Float64)]
+    [InlineData(DssmNoise.Both, DssmClaim.OwnMessages, true, ElementType.Float64)]
+    [InlineData(DssmNoise.Embeddings, DssmClaim.OneShot, false, ElementType.Float64)]
+    public async Task TrainAsync_VectorsPackedInAnotherWay_AreRefused(DssmNoise noise, DssmClaim claim, bool atView, ElementType type)
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = DssmFusion.Late, Precision = TowerPrecision.Float64 }, privacy: noise == DssmNoise.None ? null : Private(noise, claim));
+        DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(job, input, Towers))];
+        var error = await Assert.ThrowsAsync<PeerException>(() => LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions(), (i, agreement, channels, stop) =>
+            trainers[i].TrainAsync(agreement, i > 0 == atView ? [.. channels.Select(channel => new ChangedChannel(channel, received => Packed(received, type)))] : channels, null, stop), TestContext.Current.CancellationToken));
+        Assert.Equal(ProtocolErrors.UnexpectedMessage, error.PeerErrorId ?? error.Id);
+    }
+
+    private static Payload Packed(Payload received, ElementType type) => (received, type) switch
+    {
+        (Embeddings vectors, ElementType.Lattice) => new Embeddings(LatticeVector.Of(vectors.Values.Span, 1.0 / (1 << 20), 1 << 20)),
+        (Embeddings vectors, _) => new Embeddings(vectors.Values, type),
+        (EmbeddingGradients gradients, ElementType.Lattice) => new EmbeddingGradients(LatticeVector.Of(gradients.Values.Span, 1.0 / (1 << 20), 1 << 20)),
+        (EmbeddingGradients gradients, _) => new EmbeddingGradients(gradients.Values, type),
+        _ => received,
+    };
+
+    [Theory]
+    [InlineData("profile", true)]
+    [InlineData("shop", true)]
+    [InlineData("profile", false)]
+    public async Task TrainAsync_NumbersBeyondWhatCounts_AreCountedInTheOwnReport(string party, bool isPrivate)
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = DssmFusion.Late, Precision = TowerPrecision.Float64 }, privacy: isPrivate ? Private(DssmNoise.Both, DssmClaim.Full) : null);
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select(input => input.Party == party ? input with { View = isPrivate ? WithHugeRow(input.View!) : input.View } : input)];
+        IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
+        foreach (DssmPartyResult result in results)
+        {
+            string[] said = [.. result.Warnings.Where(w => w.Contains("beyond 1e12", StringComparison.Ordinal))];
+            if (isPrivate && result.Model.Party.Name == party)
+                Assert.StartsWith($"2 numbers of the view of '{party}' are beyond 1e12", Assert.Single(said), StringComparison.Ordinal);
+            else
+                Assert.Empty(said);
+        }
+    }
 
     [Fact]
     public void Clip_RowsThatAreNoNumbers_Become0()

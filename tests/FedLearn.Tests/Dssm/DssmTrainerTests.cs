@@ -583,6 +583,40 @@ public class DssmTrainerTests
     }
 
     [Fact]
+    public void Constructor_InputThatDoesNotFitTheJob_IsRefused()
+    {
+        DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs()];
+        DssmPartyInput shop = inputs[0], profile = inputs[1];
+        foreach (DssmPartyInput wrong in new[]
+        {
+            profile with { Party = "nobody" }, shop with { Items = null }, shop with { Interactions = null }, shop with { View = null }, profile with { Items = shop.Items }, profile with { View = null },
+        })
+            Assert.Equal(DssmErrors.InvalidJob, Assert.Throws<ConfigurationException>(() => new DssmTrainer(SmallRecommendation.Job(), wrong, Towers)).Id);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("no JSON")]
+    [InlineData("[]")]
+    [InlineData("""{ "format": "something else" }""")]
+    public void Load_FileThatIsNoModel_IsRefused(string text)
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(path, text);
+            ConfigurationException error = Assert.Throws<ConfigurationException>(() => DssmModel.Load(path));
+            Assert.Equal((DssmErrors.BadModelFile, path), (error.Id, error.Place));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+
+        Assert.Equal(DssmErrors.BadModelFile, Assert.Throws<ConfigurationException>(() => DssmModel.Load(path)).Id);
+    }
+
+    [Fact]
     public async Task TrainAsync_ChannelsThatAreNotOneAPeer_AreRefused() => await Assert.ThrowsAsync<ArgumentException>(() =>
         new DssmTrainer(SmallRecommendation.Job(), SmallRecommendation.Inputs()[0], Towers).TrainAsync(new SessionAgreement("none", new byte[32], []), [], cancellationToken: TestContext.Current.CancellationToken));
 

@@ -34,6 +34,9 @@ internal sealed class KeepingLedger : IPrivacyLedger
     /// <summary>Whether it cannot be written at the end of a run.</summary>
     public bool Fails { get; set; }
 
+    /// <summary>What it says of each run that it keeps.</summary>
+    public int KeepsAtLeast { get; init; } = int.MaxValue;
+
     /// <summary>How many of the newest messages of each run may be asked for, where it says so.</summary>
     public ConcurrentDictionary<string, int> Bounds { get; } = [];
 
@@ -66,6 +69,8 @@ internal sealed class KeepingLedger : IPrivacyLedger
         public string RunId => charge.RunId;
 
         public int Kept => _kept.Messages.Count;
+
+        public int KeepsAtLeast => ledger.KeepsAtLeast;
 
         public void KeepNoMore(int messages) => ledger.Bounds[charge.RunId] = messages;
 

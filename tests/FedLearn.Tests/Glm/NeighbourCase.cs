@@ -187,7 +187,7 @@ internal sealed record NeighbourCase
 internal sealed record Calibrated(GlmPlan Plan, BatchLayout Layout, PartyCalibration Calibration);
 
 /// <summary>Says what it is told to, whatever it hears, and keeps what it heard.</summary>
-internal sealed class ScriptedChannel(Func<ScriptedChannel, int, int, double[]> says) : IPartyChannel
+internal sealed class ScriptedChannel(GlmPlan plan, Func<ScriptedChannel, int, int, double[]> says) : IPartyChannel
 {
     internal List<double[]> Said { get; } = [];
 
@@ -211,7 +211,7 @@ internal sealed class ScriptedChannel(Func<ScriptedChannel, int, int, double[]> 
     {
         double[] values = says(this, round, length!.Value);
         Said.Add(values);
-        Payload payload = typeof(T) == typeof(Scores) ? new Scores(values) : new Residuals(values);
+        Payload payload = typeof(T) == typeof(Scores) ? Scripted.Scores(plan, values) : Scripted.Residuals(plan, values);
         return ValueTask.FromResult((T)payload);
     }
 

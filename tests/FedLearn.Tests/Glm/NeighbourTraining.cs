@@ -141,7 +141,7 @@ internal sealed class NeighbourTraining
             EpsilonAfter = null,
             Progress = null,
         };
-        ScriptedChannel[] peers = [.. Enumerable.Range(0, c.Peers).Select(p => new ScriptedChannel((channel, round, size) => c.Answers?.Invoke(channel.Heard, round, size) ?? c.Says(p, round, size)))];
+        ScriptedChannel[] peers = [.. Enumerable.Range(0, c.Peers).Select(p => new ScriptedChannel(plan, (channel, round, size) => c.Answers?.Invoke(channel.Heard, round, size) ?? c.Says(p, round, size)))];
         Task<GlmTraining> training = c.Role == PartyRole.Passive
             ? new GlmPassiveTrainer(work, peers[0]).RunAsync(default)
             : mutant == TrainerMutant.NoiseForEachRecipient ? new TalkativeTrainer(work, peers, targets).RunAsync(default)

@@ -6,6 +6,16 @@ using FedLearn.Protocol;
 
 namespace FedLearn.Tests.Glm;
 
+/// <summary>Exact numbers in a message of the kind that the job says, whatever lattice they would be on.</summary>
+internal static class Scripted
+{
+    private static readonly LatticeVector Any = LatticeVector.Of([], 1, 1);
+
+    internal static Scores Scores(GlmPlan plan, double[] values) => plan.Packing(PartyRole.Passive) == ElementType.Lattice ? new(Any, values) : new(values, plan.ElementType);
+
+    internal static Residuals Residuals(GlmPlan plan, double[] values) => plan.Packing(PartyRole.Active) == ElementType.Lattice ? new(Any, values) : new(values, plan.ElementType);
+}
+
 /// <summary>Trains one real party against a peer that says what the script tells it to, whatever it hears.</summary>
 internal static class ScriptedPeer
 {
@@ -42,7 +52,7 @@ internal static class ScriptedPeer
         {
             int size = outputs * layout.Size(round % layout.Count);
             heard[round] = (await channel.ReceiveAsync<Scores>(round, size)).Values.ToArray();
-            await channel.SendAsync(round, Disclosure.Unprotected(new Residuals(says(round, size)), "script"));
+            await channel.SendAsync(round, Disclosure.Unprotected(Scripted.Residuals(plan, says(round, size)), "script"));
         }
 
         if (job.Privacy.Mode == PrivacyMode.None)
@@ -65,7 +75,7 @@ internal static class ScriptedPeer
         for (int round = 0; round < heard.Length; round++)
         {
             int size = outputs * layout.Size(round % layout.Count);
-            await channel.SendAsync(round, Disclosure.Unprotected(new Scores(says(round, size)), "script"));
+            await channel.SendAsync(round, Disclosure.Unprotected(Scripted.Scores(plan, says(round, size)), "script"));
             heard[round] = (await channel.ReceiveAsync<Residuals>(round, size)).Values.ToArray();
         }
 

@@ -11,6 +11,26 @@ public class ChannelGuardTests
 {
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
+    // Whatever a family, a tower or a store of one's own throws has no id of its own.
+    [Fact]
+    public async Task Run_ErrorWithoutAnId_IsToldToThePeers()
+    {
+        (InMemoryChannel here, InMemoryChannel there) = InMemoryChannel.CreatePair("bank", "telco");
+        await Assert.ThrowsAsync<InvalidOperationException>(() => ChannelGuard.RunAsync([here], () => throw new InvalidOperationException("private")));
+        PeerException told = await Assert.ThrowsAsync<PeerException>(async () => await there.PeerCompletedAsync(Token));
+        Assert.Equal(ProtocolErrors.PeerFailed, told.PeerErrorId);
+        Assert.DoesNotContain("private", told.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Of_JobThatAlignsByPsi_NeedsAnAlignment()
+    {
+        Assert.Same(HashedAlignment.Instance, AlignmentChoice.Of(AlignmentMethod.Hashed, null, "bank"));
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => AlignmentChoice.Of(AlignmentMethod.Psi, null, "bank"));
+        Assert.Equal((AlignmentErrors.MethodMissing, "party 'bank'"), (error.Id, error.Place));
+        Assert.Equal(AlignmentErrors.MethodMissing, Assert.Throws<ConfigurationException>(() => AlignmentChoice.Of(AlignmentMethod.Psi, HashedAlignment.Instance, "bank")).Id);
+    }
+
     [Fact]
     public async Task End_OneOfSeveralGivesUp_NobodyIsLetGo()
     {

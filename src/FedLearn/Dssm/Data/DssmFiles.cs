@@ -159,7 +159,8 @@ public static class DssmFiles
             int number = users.Of(file.Id(user, columns.User)), itemNumber = itemOf.Of(file.Id(item, columns.Item));
             if (items is not null && itemNumber >= items.Ids.Count)
                 throw UnknownItem(file.Place(columns.Item));
-            events.Add(new LoggedInteraction(number, itemNumber, file.Time(time), rating is not { } column || file.Rating(column, columns.Rating!) >= columns.LeastPositive));
+            (long seconds, int ticks) = file.Time(time);
+            events.Add(new LoggedInteraction(number, itemNumber, seconds, rating is not { } column || file.Rating(column, columns.Rating!) >= columns.LeastPositive) { Ticks = ticks });
         }
 
         return new InteractionLog(users.Ids, itemOf.Ids, events);
@@ -308,8 +309,8 @@ public static class DssmFiles
             return new Moment(seconds, sequence is { } column ? (int)Whole(column, 0, int.MaxValue, "Write the number of the event in its user's history, from 0.") : 0);
         }
 
-        /// <summary>Seconds since 1970, from a number of them or from ISO 8601.</summary>
-        public long Time(int column)
+        /// <summary>Seconds since 1970, from a number of them or from ISO 8601, and ticks after them.</summary>
+        public (long Seconds, int Ticks) Time(int column)
         {
             string text = Text(column).Trim();
             // Of all numbers of seconds those of some weeks of 1970 look like dates of today: a log of dates must not be read as one of these.
@@ -317,8 +318,8 @@ public static class DssmFiles
                 throw DataErrors.Bad(DssmDataErrors.MalformedMoment, Place(_header.First(pair => pair.Value == column).Key), "the cell is a date without hyphens, or a second of August 1970.",
                     "Write dates as 2026-03-01; add a constant to times that are seconds since another day.");
             return text.Length > 4 && (text[4] == '-' || text.Contains('T', StringComparison.Ordinal)) && DateTimeOffset.TryParseExact(text, IsoTimes, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out DateTimeOffset moment)
-                ? moment.ToUnixTimeSeconds()
-                : Whole(column, FirstTime, LastTime, "Write whole seconds since 1970, UTC (divide milliseconds by 1,000), or ISO 8601, such as 2026-03-01T18:30:00Z.");
+                ? (moment.ToUnixTimeSeconds(), (int)(moment.UtcTicks % TimeSpan.TicksPerSecond))
+                : (Whole(column, FirstTime, LastTime, "Write whole seconds since 1970, UTC (divide milliseconds by 1,000), or ISO 8601, such as 2026-03-01T18:30:00Z."), 0);
         }
 
         /// <summary>A rating, which is no feature: no schema says what stands for a missing one.</summary>

@@ -14,7 +14,7 @@ public sealed record InteractionColumns
     /// <value>Default item.</value>
     public string Item { get; init; } = "item";
 
-    /// <summary>Column of the times: whole seconds since 1970 (UTC), or ISO 8601 such as 2026-03-01, 2026-03-01 18:30:00, 2026-03-01T18:30:00+02:00 or 20260301T183000Z, UTC where no offset is given.</summary>
+    /// <summary>Column of the times: whole seconds since 1970 (UTC), or ISO 8601 such as 2026-03-01, 2026-03-01 18:30:00, 2026-03-01T18:30:00+02:00 or 20260301T183000Z, UTC where no offset is given; fractions of a second give events their order.</summary>
     /// <value>Default time.</value>
     public string Time { get; init; } = "time";
 
@@ -35,10 +35,15 @@ public sealed record InteractionColumns
 /// <param name="Item">Place of the item.</param>
 /// <param name="Time">Seconds since 1970 (UTC).</param>
 /// <param name="IsPositive">Whether the user liked, bought or played the item; else it was met only.</param>
-public readonly record struct LoggedInteraction(int User, int Item, long Time, bool IsPositive);
+public readonly record struct LoggedInteraction(int User, int Item, long Time, bool IsPositive)
+{
+    /// <summary>How long after <see cref="Time"/> it was, in ticks of 100 ns; gives events of one second their order, and is not kept beyond that.</summary>
+    /// <value>0 to 9,999,999. Default 0.</value>
+    public int Ticks { get; init; }
+}
 
 /// <summary>An active party's events as its systems log them, from which the events with roles and the view of histories are made that a job reads.</summary>
-/// <remarks>A user and an item make one event: of several the first positive one counts, else the first, since whoever has met an item is not recommended it again. Events of one user and second, as
+/// <remarks>A user and an item make one event: of several the first positive one counts, else the first, since whoever has met an item is not recommended it again. Events of one user and moment, as
 /// all of a day are where a log has dates, are taken in the order of a hash of the two ids: in the order of the items themselves a history would tell that the item that is asked for comes after its own. An item's number is its place among the ids in ordinal order, whatever the order of the log, so that a log that is exported anew names the same items.</remarks>
 public sealed class InteractionLog
 {
@@ -70,8 +75,8 @@ public sealed class InteractionLog
         ulong[] userHashes = [.. users.Select(id => SplitMix64.Mix(Number(id)))], itemHashes = [.. items.Select(Number)];
         _events =
         [
-            .. given.OrderBy(e => !e.IsPositive).ThenBy(e => e.Time).DistinctBy(e => (e.User, e.Item))
-                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => SplitMix64.Mix(unchecked(userHashes[e.User] + itemHashes[e.Item]))).ThenBy(e => _numbers[e.Item])
+            .. given.OrderBy(e => !e.IsPositive).ThenBy(e => e.Time).ThenBy(e => e.Ticks).DistinctBy(e => (e.User, e.Item))
+                .OrderBy(e => e.User).ThenBy(e => e.Time).ThenBy(e => e.Ticks).ThenBy(e => SplitMix64.Mix(unchecked(userHashes[e.User] + itemHashes[e.Item]))).ThenBy(e => _numbers[e.Item])
                 .Select(e => new Rating(e.User, e.Item, e.IsPositive ? PositiveValue : OtherValue, e.Time)),
         ];
         (Repeats, Positives) = (given.Length - _events.Length, _events.Count(e => e.IsPositive));

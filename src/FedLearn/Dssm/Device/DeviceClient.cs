@@ -51,7 +51,7 @@ public sealed class DeviceClient : IDisposable
     /// <param name="data">Its samples.</param>
     /// <param name="towers">Makes towers.</param>
     /// <param name="options">Settings; null for the defaults.</param>
-    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent; FL2472: the data does not fit it.</exception>
+    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent; FL2306: its noise is beyond what the accountant covers; FL2472: the data does not fit it.</exception>
     /// <exception cref="PrivacyRefusedException">FL5170, FL5172: a private job lacks a bound; FL5020: the charge is over the budget.</exception>
     public DeviceClient(DeviceJob job, DeviceData data, ITowerFactory towers, DeviceClientOptions? options = null)
     {
@@ -177,6 +177,7 @@ public sealed class DeviceClient : IDisposable
         if (begin is null || begin with { Clients = 0, Client = 0 } != offer with { Kind = DeviceInvitationKind.Begin })
             throw DeviceInvitation.Bad(channel.RemoteParty, round, "sent another step where the beginning of the attempt was due.");
         ModelParameters model = await channel.ReceiveAsync<ModelParameters>(round, _work.FederatedLength, cancellationToken).ConfigureAwait(false);
+        ChannelGuard.Packed(model, ElementType.Float64, channel, round);
         if (begin.Clients < _plan.Threshold)
             throw DeviceInvitation.Bad(channel.RemoteParty, round, "began an attempt with fewer clients than the threshold.");
         if (!_plan.Job.Privacy.SecureAggregation)

@@ -1,6 +1,7 @@
 using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -41,6 +42,7 @@ public sealed class DeviceServer : IDisposable
     private readonly DeviceServerOptions _options;
     private readonly DeviceWork _work;
     private readonly DeviceModelState _state;
+    private readonly DevicePrivacyStatement _privacy;
     private readonly Lock _gate = new();
     private readonly List<Member> _members = [];
     private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
@@ -55,7 +57,7 @@ public sealed class DeviceServer : IDisposable
     /// <param name="job">The job.</param>
     /// <param name="towers">Makes towers, of which the server needs the starting values.</param>
     /// <param name="options">Settings; null for the defaults.</param>
-    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent.</exception>
+    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent; FL2306: its noise is beyond what the accountant covers.</exception>
     /// <exception cref="PrivacyRefusedException">FL5170, FL5172: a private job lacks a bound.</exception>
     public DeviceServer(DeviceJob job, ITowerFactory towers, DeviceServerOptions? options = null)
     {
@@ -63,8 +65,19 @@ public sealed class DeviceServer : IDisposable
         if (_options.PhaseTimeout <= TimeSpan.Zero || _options.WaitFor < 1)
             throw DeviceErrors.Job("server", "the time of a phase or the number of devices to wait for is not above 0.", "Correct the settings of the server.");
         _work = new DeviceWork(_plan, towers);
-        _state = new DeviceModelState(_plan, _work);
-        _kept = Open(_options.Runs);
+        try
+        {
+            // Of noise that no figure covers no device would take part.
+            _privacy = DeviceClaims.Statement(job, _work.Calibration);
+            _state = new DeviceModelState(_plan, _work);
+            _kept = Open(_options.Runs);
+        }
+        catch
+        {
+            _work.Dispose();
+            throw;
+        }
+
         foreach (DeviceEnrolment enrolled in _options.Enrolled)
             _numbers[enrolled.Device] = enrolled.Client;
     }
@@ -132,7 +145,7 @@ public sealed class DeviceServer : IDisposable
 
         await OverAsync(EndAsync, cancellationToken).ConfigureAwait(false);
         _kept?.Remove();
-        return new(_state.Model, [.. _rounds], DeviceClaims.Statement(_plan.Job, _work.Calibration), []);
+        return new(_state.Model, [.. _rounds], _privacy, []);
     }
 
     /// <inheritdoc />
@@ -231,7 +244,7 @@ public sealed class DeviceServer : IDisposable
             _state.Apply(aggregate);
             return new(offer.Round, offer.Attempt, count, survivors, masked);
         }
-        catch (Exception e) when (e is AttemptFailure or PeerException { Id: AggregationErrors.TooFewClients or AggregationErrors.SharesDisagree or AggregationErrors.TooFewConsents })
+        catch (Exception e) when (e is AttemptFailure or PeerException { Id: AggregationErrors.TooFewClients or AggregationErrors.ShareTampered or AggregationErrors.SharesDisagree or AggregationErrors.TooFewConsents })
         {
             await AskAsync(participants.Select(Latest).Where(m => m.Attempt == offer.Attempt && !m.Done && !m.Ended.Task.IsCompleted), async (member, stop) =>
             {
@@ -262,6 +275,8 @@ public sealed class DeviceServer : IDisposable
             {
                 await BeginAsync(member, offer, participants.Count, model, stop).ConfigureAwait(false);
                 ModelUpdate update = await member.Channel.ReceiveAsync<ModelUpdate>(member.Round, _work.UploadLength, stop).ConfigureAwait(false);
+                if (!_plan.IsPrivate)
+                    ChannelGuard.Packed(update, ElementType.Float64, member.Channel, member.Round);
                 member.Done = true;
                 // Without the token: those before it end with the phase, and it has answered in time.
                 if (!_plan.IsPrivate)
@@ -325,7 +340,19 @@ public sealed class DeviceServer : IDisposable
             return shares;
         }, cancellationToken).ConfigureAwait(false);
         await AcceptAsync(answers, (member, shares) => server.AcceptReveal(member.Number, shares)).ConfigureAwait(false);
-        AggregationSum sum = server.Open();
+        AggregationSum sum;
+        try
+        {
+            sum = server.Open();
+        }
+        catch (PeerException e) when (e.Id == AggregationErrors.ShareTampered)
+        {
+            // Whose shares too few can open would keep the next sum closed as well.
+            foreach (Member member in participants.Select(Latest).Where(m => server.Unopened.Contains(m.Number)))
+                await DropAsync(member, e.Id, e).ConfigureAwait(false);
+            throw;
+        }
+
         aggregate.Take(sum.Integers);
         return sum.Clients.Count;
     }

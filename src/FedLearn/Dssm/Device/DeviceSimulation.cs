@@ -20,7 +20,7 @@ public sealed class DeviceSimulation : IDisposable
     /// <param name="job">The job; its number of enrolled devices must be that of <paramref name="devices"/>.</param>
     /// <param name="devices">The devices; names are distinct.</param>
     /// <param name="towers">Makes one set of towers.</param>
-    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent; FL2472: a device's data does not fit it.</exception>
+    /// <exception cref="ConfigurationException">FL2470, FL2471: the job is inconsistent; FL2306: its noise is beyond what the accountant covers; FL2472: a device's data does not fit it.</exception>
     /// <exception cref="PrivacyRefusedException">FL5170, FL5172: a private job lacks a bound.</exception>
     public DeviceSimulation(DeviceJob job, IReadOnlyList<DeviceData> devices, ITowerFactory towers)
     {
@@ -31,6 +31,16 @@ public sealed class DeviceSimulation : IDisposable
         foreach (DeviceData device in devices)
             _plan.CheckData(device);
         _work = new DeviceWork(_plan, towers);
+        try
+        {
+            Privacy = DeviceClaims.Statement(job, _work.Calibration);
+        }
+        catch
+        {
+            _work.Dispose();
+            throw;
+        }
+
         _state = new DeviceModelState(_plan, _work);
         _participations = [.. devices.Select(device => new DeviceParticipation(_plan, _work.Calibration, device.Device, null))];
         _own = new double[devices.Count][];
@@ -40,7 +50,7 @@ public sealed class DeviceSimulation : IDisposable
     public DeviceModel Model => _state.Model;
 
     /// <summary>What a device is promised.</summary>
-    public DevicePrivacyStatement Privacy => field ??= DeviceClaims.Statement(_plan.Job, _work.Calibration);
+    public DevicePrivacyStatement Privacy { get; }
 
     /// <summary>Participations of each device so far.</summary>
     public IReadOnlyList<int> Participations => [.. _participations.Select(p => p.Count)];

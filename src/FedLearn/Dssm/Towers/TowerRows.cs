@@ -86,6 +86,11 @@ public sealed class TowerRows
         return dense == Dense && bags.SequenceEqual(Bags) ? this : new TowerRows(Inputs, Rows, dense, bags);
     }
 
+    /// <summary>How many numbers are larger than a bound.</summary>
+    internal long CountBeyond(double bound) => CountBeyond(Dense, bound) + Bags.Sum(bag => bag.Weights is { } weights ? CountBeyond(weights, bound) : 0L);
+
+    private static int CountBeyond(double[] numbers, double bound) => numbers.Count(number => Math.Abs(number) > bound);
+
     private static double[] Within(double[] numbers, double bound) =>
         numbers.Length == 0 || Math.Abs(TensorPrimitives.MaxMagnitude<double>(numbers)) <= bound ? numbers : Array.ConvertAll(numbers, number => Math.Clamp(number, -bound, bound));
 

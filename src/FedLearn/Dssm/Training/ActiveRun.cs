@@ -209,6 +209,7 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
             foreach (ViewPeer peer in peers)
             {
                 Embeddings received = await clock.WaitAsync(peer.Channel.ReceiveAsync<Embeddings>(round, count * _width, cancellationToken)).ConfigureAwait(false);
+                ChannelGuard.Packed(received, run.Packing(run.NoisesEvaluation), peer.Channel, round);
                 views.Add(run.Received(received.Values, _width));
                 present.Add(peer.Present[set]);
             }
@@ -271,6 +272,7 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
             for (int p = 0; p < peers.Count; p++)
             {
                 Embeddings received = await clock.WaitAsync(peers[p].Channel.ReceiveAsync<Embeddings>(round, batch.Length * _width, cancellationToken)).ConfigureAwait(false);
+                ChannelGuard.Packed(received, run.Packing(run.Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings)), peers[p].Channel, round);
                 views.Add(run.Received(received.Values, _width));
                 present.Add(Kept(p));
             }

@@ -27,7 +27,7 @@ public sealed record DssmInferenceResult
     /// <summary>Figures, for <see cref="DssmPurpose.Evaluate"/>.</summary>
     public DssmMetrics? Metrics { get; init; }
 
-    /// <summary>What a user should know of the events, for <see cref="DssmPurpose.Evaluate"/>; active party only.</summary>
+    /// <summary>What a user should know of the party's own view, and at the active party, for <see cref="DssmPurpose.Evaluate"/>, of the events.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>The items' vectors, ready to search, for <see cref="DssmPurpose.Recommend"/>.</summary>
@@ -137,7 +137,7 @@ public sealed class DssmInference
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
         await CompleteAsync([channel], cancellationToken).ConfigureAwait(false);
-        return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples, some: _purpose == DssmPurpose.Recommend) };
+        return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples, some: _purpose == DssmPurpose.Recommend), Warnings = [.. DssmRun.OwnWarnings(_job, _input.Party, _input.View)] };
     }
 
     private async Task<DssmInferenceResult> ActiveAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
@@ -175,7 +175,7 @@ public sealed class DssmInference
         {
             SharedUsers = shared,
             Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] },
-            Warnings = [.. EventWarnings.Of(_job, table, sets, trains: false), .. EventWarnings.OfNegatives(_job, reports), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[]],
+            Warnings = [.. EventWarnings.Of(_job, table, sets, trains: false), .. EventWarnings.OfNegatives(_job, reports), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[], .. DssmRun.OwnWarnings(_job, _input.Party, _input.View)],
         };
     }
 

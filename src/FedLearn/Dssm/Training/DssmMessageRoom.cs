@@ -33,7 +33,7 @@ internal static class DssmMessageRoom
         }
 
         for (int set = 1; set < samples.Count && once is null; set++)
-            Room($"vectors of all {samples[set].Name} events, which measure the model", samples[set].Count, Vectors(noised && plan.Job.Privacy.Evaluation == EvaluationDisclosure.Charged),
+            Room($"vectors of all {samples[set].Name} events, which measure the model", samples[set].Count, Vectors(plan.NoisesEvaluation),
                 plan.Private ? "use fewer of them, or set privacy.evaluation to none" : "use fewer of them");
 
         // Under masks every number takes 64 bits.

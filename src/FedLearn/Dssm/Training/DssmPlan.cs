@@ -46,6 +46,9 @@ internal sealed class DssmPlan
     /// <summary>Whether this party adds noise to what it sends.</summary>
     public bool Noises(PartyRole role) => Job.Privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
 
+    /// <summary>Whether a view adds noise to the vectors that measure the model.</summary>
+    public bool NoisesEvaluation => Noises(PartyRole.Passive) && Job.Privacy.Evaluation == EvaluationDisclosure.Charged;
+
     public PrivacyBudget? BudgetOf(DssmPartyOptions party) => party.Budget ?? Job.Privacy.Budget;
 
     /// <summary>Checks a job and fills in its defaults.</summary>
@@ -150,7 +153,7 @@ internal sealed class DssmPlan
             HdpVflCalibration.CheckBudget(
                 (BudgetOf(party) ?? throw Refused(DssmPlanErrors.BudgetMissing, $"party '{party.Party.Name}'", "no epsilon and delta are given.", "Set privacy.epsilon and privacy.delta.")).Epsilon,
                 BudgetOf(party)!.Delta);
-        if (privacy.Evaluation == EvaluationDisclosure.Charged && !Noises(PartyRole.Passive))
+        if (privacy.Evaluation == EvaluationDisclosure.Charged && !NoisesEvaluation)
             throw Invalid("privacy.evaluation", "views that add no noise have nothing to charge an evaluation to.", "Set it to disclosed or none, or noise the embeddings.");
         // Left for later with claim one-shot for users: a static view sends a user's row once and needs no cap, and whether all views are static shows when the tables are read.
         if (!(OneShot && Unit == EmbeddingUnit.User))
@@ -166,7 +169,7 @@ internal sealed class DssmPlan
             : Job.Model.LearnViewWeights ? "a view applies its own weight, and the active party cannot learn one from a sum"
             : OneShot ? "a vector that is sent once a row is no part of a sum for each sample"
             // How many evaluated rows a user has differs from view to view, and with it the noise.
-            : Noises(PartyRole.Passive) && Job.Privacy.Evaluation == EvaluationDisclosure.Charged ? "a charged evaluation gives each view noise of its own, on lattices that cannot be added" : null;
+            : NoisesEvaluation ? "a charged evaluation gives each view noise of its own, on lattices that cannot be added" : null;
         if (fault is not null)
             throw Refused(DssmPlanErrors.NoMaskedSum, "maskedSum", fault + ".", "Leave maskedSum out, or use fusion sum with at least two passive views and fixed view weights.");
         if (Noises(PartyRole.Passive) && Views.Select(BudgetOf).Distinct().Count() > 1)

@@ -89,7 +89,7 @@ public sealed record DssmPartyResult
     /// <summary>The users that it shares with others.</summary>
     public required SharedUsers SharedUsers { get; init; }
 
-    /// <summary>What a user should know of the events and the run; active party only.</summary>
+    /// <summary>What a user should know of the party's own view, and at the active party of the events and the run.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>Seconds.</summary>

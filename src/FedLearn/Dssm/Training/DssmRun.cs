@@ -1,5 +1,8 @@
+using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
+using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 
@@ -32,7 +35,16 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     /// <param name="events">Number of validation events, which every party knows.</param>
     public bool Validates(int events) => events > 0 && (Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate);
 
-    public ElementType ElementType => Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
+    public ElementType ElementType => Packing(noised: false);
+
+    /// <summary>Whether views add noise to the vectors that measure the model.</summary>
+    public bool NoisesEvaluation { get; init; }
+
+    /// <summary>How vectors and gradients are packed.</summary>
+    public ElementType Packing(bool noised) => Packing(Job, noised);
+
+    /// <inheritdoc cref="Packing(bool)" />
+    public static ElementType Packing(DssmJob job, bool noised) => noised ? ElementType.Lattice : job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
 
     /// <summary>Rounds what is disclosed to the type that it is packed as, so that channels in memory carry the numbers that a wire would.</summary>
     public void RoundForWire(Span<double> values)
@@ -61,6 +73,17 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     /// <param name="job">The job.</param>
     /// <param name="view">The view.</param>
     public static ViewTable Own(DssmJob job, ViewTable view) => job.Privacy.IsPrivate ? view.Within(Largest) : view;
+
+    /// <summary>Says that numbers of a party's own view count as the bound: for its own report.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="view">Its view as it brought it; null for none.</param>
+    public static IEnumerable<string> OwnWarnings(DssmJob job, string party, ViewTable? view)
+    {
+        if (job.Privacy.IsPrivate && view?.Rows.CountBeyond(Largest) is > 0 and var count)
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"{count:N0} {Counted.Noun(count, "number of the view", "numbers of the view")} of '{party}' {(count == 1 ? "is" : "are")} beyond 1e12 and count as 1e12; where that is another unit or a mistake, mend the cells{CellsOutside.OutsideClaims}");
+    }
 
     /// <summary>Whether all views get the same gradient, of the fused vector, and weigh it themselves.</summary>
     public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || Job.Privacy.Noise.HasFlag(DssmNoise.Gradients));

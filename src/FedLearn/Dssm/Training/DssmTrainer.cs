@@ -252,6 +252,7 @@ public sealed class DssmTrainer
             BestEpoch = best,
             Counts = new DssmCounts(samples.Rows[0].Length, samples.Rows[1].Length, samples.Rows[2].Length, samples.Rows[3].Length, samples.Rows[4].Length, samples.CommonUsers.Length, null),
             SharedUsers = SharedUsers.Of(_input, samples),
+            Warnings = [.. DssmRun.OwnWarnings(_job, _input.Party, _input.View)],
             Timing = timing,
             Traffic = default,
             Releases = [],
@@ -293,7 +294,7 @@ public sealed class DssmTrainer
         int trained = towers.Locals.Sum(view => view.Tower.ParameterCount) + towers.Loss.Fusion.Values.Length;
         EmbeddingCalibration? calibration = Calibrate(batches, false, _plan.ActiveGroups(samples.Items.Ids.Count, trained), null);
         PartyNoise noise = Noise(account, calibration, kept);
-        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)] };
+        var run = new DssmRun(_job, thread) { Views = ViewNames, SetNames = [.. sets.Select(s => s.Name)], NoisesEvaluation = _plan.NoisesEvaluation };
         var active = new ActiveRun(run, towers, samples, _plan.OneShot ? [] : peers, noise, _plan.OneShot ? null : kept);
         var clock = new PartyClock();
         (int best, IReadOnlyList<DssmHistoryPoint> history) = await (!_plan.OneShot ? active.TrainAsync(clock, progress, cancellationToken)
@@ -323,7 +324,7 @@ public sealed class DssmTrainer
         return result with
         {
             Metrics = new DssmMetrics { Test = reports[2], ColdUsers = reports[3], ColdItems = reports[4] },
-            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports)],
+            Warnings = [.. EventWarnings.Of(_job, _input.Interactions, sets, trains: true), .. EventWarnings.OfNegatives(_job, reports), .. DssmRun.OwnWarnings(_job, _input.Party, _input.View)],
         };
     }
 
@@ -358,9 +359,10 @@ public sealed class DssmTrainer
         int width = _job.Model.Layers[^1];
         var values = new List<double>();
         int[][] rows = new int[sets.Count][];
-        async Task<int> ReceiveAsync(int count)
+        async Task<int> ReceiveAsync(int count, bool noised = true)
         {
             Embeddings vectors = await peer.Channel.ReceiveAsync<Embeddings>(0, count * width, cancellationToken).ConfigureAwait(false);
+            ChannelGuard.Packed(vectors, DssmRun.Packing(_job, noised), peer.Channel, 0);
             int from = values.Count / width;
             values.AddRange(DssmRun.Received(_job, vectors.Values, width));
             return from;
@@ -370,7 +372,7 @@ public sealed class DssmTrainer
         {
             for (int set = 0; set < sets.Count; set++)
             {
-                int count = sets[set].Events.Count, from = set > 0 && count == 0 ? 0 : await ReceiveAsync(count).ConfigureAwait(false);
+                int count = sets[set].Events.Count, from = set > 0 && count == 0 ? 0 : await ReceiveAsync(count, noised: set == 0 || _plan.NoisesEvaluation).ConfigureAwait(false);
                 bool[] present = peer.Present[set];
                 rows[set] = [.. Enumerable.Range(0, count).Select(i => present[i] ? from + i : -1)];
             }

@@ -147,6 +147,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         }
 
         EmbeddingGradients received = await clock.WaitAsync(channel.ReceiveAsync<EmbeddingGradients>(round, vectors.Length, cancellationToken)).ConfigureAwait(false);
+        ChannelGuard.Packed(received, run.Packing(run.Job.Privacy.Noise.HasFlag(DssmNoise.Gradients)), channel, round);
         double[] upstream = [.. run.Received(received.Values, _width)];
         // The tower's step overlaps with what the active party does; the thread keeps the order.
         await ComputeAsync(() => run.Thread.RunAsync(() =>

@@ -176,7 +176,7 @@ internal sealed class OneRoundActive(GlmWork work, IReadOnlyList<IPartyChannel> 
         foreach (IPartyChannel passive in passives)
         {
             Scores theirs = await passive.ReceiveAsync<Scores>(1, scores.Length, cancellationToken).ConfigureAwait(false);
-            TensorPrimitives.Add(peers, theirs.Values.Span, peers);
+            TensorPrimitives.Add(peers, ChannelGuard.Packed(theirs, ElementType.Float64, passive, 1).Values.Span, peers);
         }
 
         work.CheckFinite(1, peers);

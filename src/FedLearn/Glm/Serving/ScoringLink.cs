@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Threading.Channels;
+using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 
@@ -204,6 +205,7 @@ internal sealed class ScoringLink(string party, int outputs, GlmScoringOptions o
                     throw WrongLength(round, nameof(RowSelection), present.Length, batch.Length);
                 int due = outputs * present.Selected.Span.Count((byte)1);
                 scores = await channel.ReceiveAsync<Scores>(round, null, either.Token).ConfigureAwait(false);
+                ChannelGuard.Packed(scores, ElementType.Float64, channel, round);
                 if (scores.Length != due)
                     throw WrongLength(round, nameof(Scores), scores.Length, due);
             }

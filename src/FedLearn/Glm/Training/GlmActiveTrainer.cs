@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
+using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Evaluation;
 using FedLearn.Parties;
@@ -180,12 +181,16 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         foreach (IPartyChannel passive in passives)
         {
             Scores theirs = await _clock.WaitAsync(RoundClock.Now, passive.ReceiveAsync<Scores>(round, sum.Length, cancellationToken)).ConfigureAwait(false);
-            TensorPrimitives.Add(sum, theirs.Values.Span, sum);
+            TensorPrimitives.Add(sum, work.Packed(theirs, PartyRole.Passive, passive, round).Values.Span, sum);
         }
     }
 
-    /// <summary>Scores of the final model: own plus the ones the passive parties disclose.</summary>
-    private async Task EvaluateAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken)
+    /// <summary>Scores of the final model: own plus the ones the passive parties disclose. An arbiter hears nothing of it, nor does a party that has sent its own.</summary>
+    private Task EvaluateAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken) => work.Joint is not { } joint
+        ? AddAllScoresAsync(part, targets, scores, round, cancellationToken)
+        : ChannelGuard.WhileTheyWaitAsync([.. passives, joint.Arbiter], stop => AddAllScoresAsync(part, targets, scores, round, stop), cancellationToken);
+
+    private async Task AddAllScoresAsync(LinearPart part, GlmTargets targets, double[] scores, int round, CancellationToken cancellationToken)
     {
         using System.Diagnostics.Activity? traced = work.Telemetry?.Begin("fedlearn.evaluation");
         part.Scores(0, _weights, scores);
@@ -193,7 +198,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         foreach (IPartyChannel passive in passives)
         {
             Scores theirs = await passive.ReceiveAsync<Scores>(round, scores.Length, cancellationToken).ConfigureAwait(false);
-            TensorPrimitives.Add(scores, theirs.Values.Span, scores);
+            TensorPrimitives.Add(scores, ChannelGuard.Packed(theirs, _plan.ElementType, passive, round).Values.Span, scores);
         }
 
         work.CheckFinite(round, scores);

@@ -60,7 +60,10 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
             Disclosure.Unprotected(new Scalars(ScalarsKind.InnerProducts, values), "optimiser inner products: mode none"), cancellationToken));
     }
 
-    private async Task EvaluateAsync(LinearPart part, int round, string name, CancellationToken cancellationToken)
+    private Task EvaluateAsync(LinearPart part, int round, string name, CancellationToken cancellationToken) => work.Joint is not { } joint ? SendScoresAsync(part, round, name, cancellationToken)
+        : ChannelGuard.WhileTheyWaitAsync([joint.Arbiter], stop => SendScoresAsync(part, round, name, stop), cancellationToken);
+
+    private async Task SendScoresAsync(LinearPart part, int round, string name, CancellationToken cancellationToken)
     {
         using System.Diagnostics.Activity? traced = work.Telemetry?.Begin("fedlearn.evaluation");
         double[] scores = new double[part.Rows * part.Outputs];

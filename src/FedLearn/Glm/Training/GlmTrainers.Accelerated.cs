@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Parties;
@@ -181,7 +182,7 @@ internal sealed partial class GlmPassiveTrainer
         for (int round = 0; round < _plan.Epochs; round++)
         {
             Residuals residuals = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
-            own.Gradient(residuals.Values.Span);
+            own.Gradient(work.Packed(residuals, PartyRole.Active, active, round).Values.Span);
             AcceleratedStep kind;
             double value;
             for (int tries = 0; ; tries++)

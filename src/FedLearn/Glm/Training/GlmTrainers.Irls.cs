@@ -93,7 +93,7 @@ internal partial class GlmActiveTrainer
                 return;
             double[][] theirs = new double[count][];
             for (int j = 0; j < count; j++)
-                theirs[j] = (await passives[p].ReceiveAsync<Scores>(round, n, stop).ConfigureAwait(false)).Values.ToArray();
+                theirs[j] = ChannelGuard.Packed(await passives[p].ReceiveAsync<Scores>(round, n, stop).ConfigureAwait(false), ElementType.Float64, passives[p], round).Values.ToArray();
             received[p] = theirs;
         }
 

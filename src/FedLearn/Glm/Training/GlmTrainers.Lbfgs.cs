@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using FedLearn.Coordination;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -82,7 +83,7 @@ internal sealed partial class GlmPassiveTrainer
         for (int round = 0; ; round++)
         {
             Residuals residuals = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
-            double[] gradient = GlmObjective.Gradient(work.Train, residuals.Values.Span, _weights, _plan.Job.Model.L2);
+            double[] gradient = GlmObjective.Gradient(work.Train, work.Packed(residuals, PartyRole.Active, active, round).Values.Span, _weights, _plan.Job.Model.L2);
             basis.Update(gradient);
             await SendScalarsAsync(round, basis.InnerProducts(), cancellationToken).ConfigureAwait(false);
 

@@ -50,7 +50,8 @@ internal partial class GlmActiveTrainer
                 heard.AsSpan(0, k * size).Clear();
             for (int p = 0; p < passives.Count; p++)
             {
-                received[p] = await _clock.WaitAsync(RoundClock.Now, passives[p].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false);
+                received[p] = work.Packed(await _clock.WaitAsync(RoundClock.Now, passives[p].ReceiveAsync<Scores>(round, z.Length, cancellationToken)).ConfigureAwait(false),
+                    PartyRole.Passive, passives[p], round);
                 if (k == 1)
                     pass.Receive(p, received[p].Values);
                 else
@@ -152,6 +153,7 @@ internal sealed partial class GlmPassiveTrainer
             await _clock.WaitAsync(RoundClock.Now, active.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
 
             Residuals received = await _clock.WaitAsync(RoundClock.Now, active.ReceiveAsync<Residuals>(round, entries, cancellationToken)).ConfigureAwait(false);
+            work.Packed(received, PartyRole.Active, active, round);
             rows.Gradient(start, work.Bounded(received.Values, bounded).Span, gradient);                // X' r             [d]
             active.Return(received);
             work.Step(_weights, gradient, size);

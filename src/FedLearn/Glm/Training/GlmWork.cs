@@ -4,7 +4,9 @@ using System.Runtime.CompilerServices;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
+using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Protocol;
 
 namespace FedLearn.Glm;
 
@@ -269,6 +271,10 @@ internal class GlmWork
     }
 
     private readonly List<object> _disclosed = [];
+
+    /// <summary>Refuses a vector of a round that is packed in another way than the job says. The peer of a rehearsal packs nothing.</summary>
+    public T Packed<T>(T vector, PartyRole from, IPartyChannel channel, int round) where T : RoundVector =>
+        IsRehearsal ? vector : ChannelGuard.Packed(vector, Plan.Packing(from), channel, round);
 
     public void Report(int roundsDone, double? loss, double? validation = null)
     {

@@ -63,6 +63,24 @@ public sealed class InteractionLogTests : IDisposable
         Assert.Equal(table.Events, new InteractionLog(users, items, events.Reverse()).Interactions().Events);
     }
 
+    // A log with milliseconds: the last item of a second is the last, and not any of them.
+    [Fact]
+    public void ReadLog_FractionsOfASecond_OrderItsEvents()
+    {
+        string[] times = ["2026-03-01T18:30:00.1Z", "2026-03-01T18:30:00.102Z", "2026-03-01 18:30:00.103", "20260301T183000.9999999Z", "2026-03-01T18:30:01Z"];
+        for (int turn = 0; turn < 20; turn++)
+        {
+            string[] items = [.. Enumerable.Range(0, times.Length).Select(i => $"{(i * 7 + turn * 3) % 20}")];
+            InteractionLog log = DssmFiles.ReadLog(Log("user,item,time\n" + string.Concat(items.Select((item, i) => $"u{turn},{item},{times[i]}\n").Reverse())));
+            Assert.Equal(items, log.Interactions().Events.Select(e => log.Items[e.Item]));
+            Assert.Equal([0, 0, 0, 0, 1], log.Interactions().Events.Select(e => e.Moment.Time - 1772389800));
+        }
+
+        // Of an item that comes twice the first counts.
+        InteractionLog twice = DssmFiles.ReadLog(Log("user,item,time\na,x,2026-03-01T18:30:00.9Z\na,y,2026-03-01T18:30:00.5Z\na,x,2026-03-01T18:30:00.1Z\n"));
+        Assert.Equal(["x", "y"], twice.Interactions().Events.Select(e => twice.Items[e.Item]));
+    }
+
     // What is written names items by number: of the same events in another order the numbers are the same.
     [Fact]
     public void Write_LogInAnotherOrder_GivesItemsTheSameNumbers()
@@ -138,7 +156,7 @@ public sealed class InteractionLogTests : IDisposable
         Assert.Equal(["ann", "bob"], log.Users);
         Assert.Equal(["b, c", "d", "e", "f"], log.Items);
         Assert.Equal((5, 3, 0), (log.Count, log.Positives, log.Repeats));
-        Assert.Equal([(0, 0, 1772323200L, EventRole.Train), (0, 1, 1772382600L, EventRole.Seen), (0, 3, 1772389800L, EventRole.Seen), (0, 2, 1772389800L, EventRole.Train), (1, 1, 1772366400L, EventRole.Train)],
+        Assert.Equal([(0, 0, 1772323200L, EventRole.Train), (0, 1, 1772382600L, EventRole.Seen), (0, 2, 1772389800L, EventRole.Train), (0, 3, 1772389800L, EventRole.Seen), (1, 1, 1772366400L, EventRole.Train)],
             log.Interactions().Events.Select(e => (e.User, e.Item, e.Moment.Time, e.Role)));
         Assert.Equal(1, DssmFiles.ReadLog(path, new InteractionColumns { User = "who", Item = "what", Time = "when", Rating = "stars", LeastPositive = 4.5 }).Positives);
         Assert.Equal(5, DssmFiles.ReadLog(path, new InteractionColumns { User = "who", Item = "what", Time = "when" }).Positives);

@@ -56,6 +56,98 @@ public class DeviceSessionTests
         public ValueTask DisposeAsync() => inner.DisposeAsync();
     }
 
+    /// <summary>A channel over which leaves what a function makes of a payload.</summary>
+    private sealed class Saying(IPartyChannel inner, Func<Payload, Payload> says) : IPartyChannel
+    {
+        public string LocalParty => inner.LocalParty;
+
+        public string RemoteParty => inner.RemoteParty;
+
+        public ChannelStatistics Statistics => inner.Statistics;
+
+        public IReadOnlyDictionary<(string Name, Protection Protection), long> Releases => inner.Releases;
+
+        public ValueTask SendAsync<T>(int round, Released<T> message, CancellationToken cancellationToken = default) where T : Payload =>
+            inner.SendAsync(round, Disclosure.Unprotected((T)says(message.Payload), message.Name), cancellationToken);
+
+        public ValueTask<T> ReceiveAsync<T>(int round, int? length, CancellationToken cancellationToken = default) where T : Payload => inner.ReceiveAsync<T>(round, length, cancellationToken);
+
+        public ValueTask CompleteAsync(CancellationToken cancellationToken = default) => inner.CompleteAsync(cancellationToken);
+
+        public ValueTask AbortAsync(string errorId, CancellationToken cancellationToken = default) => inner.AbortAsync(errorId, cancellationToken);
+
+        public ValueTask DisposeAsync() => inner.DisposeAsync();
+    }
+
+    // Digest of the terms and count; then a client and the ciphertext for it, or of it, with its tag.
+    private const int BeforeEntries = 36, EntryBytes = 4 + 132 + 16;
+
+    /// <summary>The message with one bit of each of some ciphertexts changed.</summary>
+    private static Payload Damaged(Payload payload, AggregationStep step, int most)
+    {
+        if (payload is not AggregationMessage message || message.Step != step)
+            return payload;
+        byte[] bytes = message.Bytes.ToArray();
+        for (int entry = 0; entry < most && BeforeEntries + entry * EntryBytes < bytes.Length; entry++)
+            bytes[BeforeEntries + entry * EntryBytes + 9] ^= 1;
+        return new AggregationMessage(step, bytes);
+    }
+
+    // The receiver is not at fault, and left the job.
+    [Fact]
+    public async Task Run_AShareDoesNotOpen_TheRoundGoesOnWithoutIt()
+    {
+        DeviceJob job = Masked();
+        Ran ran = await RunAsync(job, (i, channel) => i == 2 ? new ChangedChannel(channel, received => Damaged(received, AggregationStep.Delivery, 1)) : channel);
+        Assert.Null(ran.Failure);
+        Assert.All(ran.Ends, Assert.Null);
+        Assert.Equal([(0, 5, 5), (1, 5, 5)], ran.Result!.Rounds.Select(r => (r.Attempt, r.Participants, r.Survivors)));
+        Assert.Equal(Simulated(job), All(ran.Result.Model));
+    }
+
+    [Fact]
+    public async Task Run_SharesThatTooFewCanOpen_DropTheDeviceThatSentThem()
+    {
+        Ran ran = await RunAsync(Masked(), (i, channel) => i == 1 ? new Saying(channel, sent => Damaged(sent, AggregationStep.Shares, 5)) : channel);
+        Assert.Null(ran.Failure);
+        Assert.Equal(AggregationErrors.ShareTampered, Assert.IsType<PeerException>(ran.Ends[1]).PeerErrorId);
+        Assert.All(ran.Ends.Where((_, i) => i != 1), Assert.Null);
+        Assert.Equal([(0, 5, 0), (1, 4, 4), (2, 4, 4)], ran.Result!.Rounds.Select(r => (r.Attempt, r.Participants, r.Survivors)));
+        Assert.Contains("do not open", ran.Result.Rounds[0].Failure, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(ElementType.Float32)]
+    [InlineData(ElementType.Lattice)]
+    public async Task Run_UpdatePackedInAnotherWay_DropsTheDevice(ElementType type)
+    {
+        DeviceJob job = Masked(rounds: 1) with { Privacy = new() { SecureAggregation = false } };
+        Ran ran = await RunAsync(job, (i, channel) => i == 1 ? new Saying(channel, sent => sent is not ModelUpdate update ? sent
+            : type == ElementType.Lattice ? new ModelUpdate(LatticeVector.Of(update.Values.Span, 1, 1 << 20)) : new ModelUpdate(update.Values, type)) : channel);
+        Assert.Null(ran.Failure);
+        Assert.Equal(ProtocolErrors.UnexpectedMessage, Assert.IsType<PeerException>(ran.Ends[1]).PeerErrorId);
+        Assert.Equal([(5, 4)], ran.Result!.Rounds.Select(r => (r.Participants, r.Survivors)));
+    }
+
+    [Fact]
+    public async Task Run_ModelPackedInAnotherWay_IsRefusedByTheDevice()
+    {
+        Ran ran = await RunAsync(Masked(rounds: 1), (i, channel) => i == 1
+            ? new ChangedChannel(channel, received => received is ModelParameters model ? new ModelParameters(model.Values, ElementType.Float32) : received) : channel);
+        Assert.Equal(ProtocolErrors.UnexpectedMessage, Assert.IsType<PeerException>(ran.Ends[1]).Id);
+        Assert.Equal(4, ran.Result!.Rounds[^1].Survivors);
+    }
+
+    // Devices refused it alone, and the server waited for them.
+    [Fact]
+    public void Server_NoiseThatNoFigureCovers_IsRefusedAsByDevices()
+    {
+        DeviceJob job = Masked() with { Training = new() { Rounds = 2, Participation = 0.5, Seed = 3 }, Privacy = new() { Threshold = 3, Clip = 1, NoiseMultiplier = 0.02, MaxParticipations = 2 } };
+        Assert.Equal(PrivacyErrors.BeyondAccountant, Assert.Throws<ConfigurationException>(() => new DeviceClient(job, DeviceScene.Devices(1)[0], DeviceScene.Towers)).Id);
+        Assert.Equal(PrivacyErrors.BeyondAccountant, Assert.Throws<ConfigurationException>(() => new DeviceServer(job, DeviceScene.Towers)).Id);
+        Assert.Equal(PrivacyErrors.BeyondAccountant, Assert.Throws<ConfigurationException>(() => new DeviceSimulation(job, DeviceScene.Devices(5), DeviceScene.Towers)).Id);
+    }
+
     private sealed record Ran(DeviceResult? Result, Exception? Failure, DeviceClient[] Clients, Exception?[] Ends, IPartyChannel[] DeviceSides);
 
     private static async Task<Ran> RunAsync(DeviceJob job, Func<int, IPartyChannel, IPartyChannel>? wrap = null, EnrolmentKey[]? keys = null, DeviceServerOptions? options = null,

@@ -308,6 +308,40 @@ public class DssmResumeTests
     }
 
     [Fact]
+    public async Task Run_LedgerThatKeepsTooFewMessages_IsRefused()
+    {
+        var scene = new Scene(All["full, sum"]);
+        scene.Ledgers["shop"] = new KeepingLedger { KeepsAtLeast = 3 };
+        Assert.Equal(DssmErrors.MessagesNotKept, Assert.IsType<ConfigurationException>((await scene.SessionAsync(int.MaxValue)).Failure).Id);
+    }
+
+    // Room is made beside the run, which has paid for the messages that left.
+    [Theory]
+    [InlineData("shop")]
+    [InlineData("taste")]
+    public async Task Run_DiskIsFull_GoesOnWithOneCharge(string party)
+    {
+        DssmJob job = All["full, sum"];
+        IReadOnlyList<DssmPartyResult> expected = (await new Scene(job).SessionAsync(int.MaxValue)).Results ?? throw new InvalidOperationException("A session without a fault failed.");
+        bool full = true;
+        var scene = new Scene(job);
+        scene.Stores[party] = new WatchedStore(scene.Stores[party], round =>
+        {
+            if (full && round == 8)
+                throw new InternalFailureException("FL6311", "state", "the disk is full.", "Make room.");
+        });
+        Session session = await scene.SessionAsync(int.MaxValue);
+        Assert.Equal("FL6311", Assert.IsType<InternalFailureException>(session.Failure).Id);
+        Assert.All(scene.Stores, store => Assert.NotNull(store.Value.Find(store.Key, scene.Terms.TermsDigest)));
+        Assert.All(scene.Ledgers.Values, ledger => Assert.Equal(ChargeState.Reserved, Assert.Single(ledger.Entries).State));
+        full = false;
+        session = await scene.SessionAsync(int.MaxValue);
+        AssertSame(expected, session.Results!);
+        Assert.Equal(4, session.Agreement.Resume?.Round);
+        Assert.All(scene.Ledgers.Values, ledger => Assert.Equal(ChargeState.Settled, Assert.Single(ledger.Entries).State));
+    }
+
+    [Fact]
     public async Task Run_WhileAStateIsWritten_TheRoundsGoOn()
     {
         DssmJob job = All["sum, dropouts, cached negatives"];

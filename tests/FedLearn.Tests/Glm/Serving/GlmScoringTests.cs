@@ -413,7 +413,7 @@ public class GlmScoringTests
         GlmScoringPassive passive = scene.Passive();
         await ScoringScene.OpenAsync(active, passive);
         (InMemoryChannel first, _) = InMemoryChannel.CreatePair("active", "p1", ScoringScene.Idle);
-        Assert.Equal(ProtocolErrors.AlreadyJoined, (await Assert.ThrowsAsync<PeerException>(() => active.ServeAsync(ScoringScene.Agreement(active, passive.JoinRequest), first))).Id);
-        Assert.Equal(GlmScoreOutcome.Scored, (await active.ScoreAsync([scene.CommonIds[0]], TestContext.Current.CancellationToken))[0].Outcome);
+        Assert.Equal(ProtocolErrors.AlreadyJoined, (await Assert.ThrowsAsync<PeerException>(() => active.ServeAsync(ScoringScene.Agreement(active, passive.JoinRequest), first).WaitAsync(TimeSpan.FromMinutes(1)))).Id);
+        Assert.Equal(GlmScoreOutcome.Scored, (await active.ScoreAsync([scene.CommonIds[0]], TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(1)))[0].Outcome);
     }
 }

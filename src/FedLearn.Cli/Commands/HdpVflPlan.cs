@@ -41,10 +41,8 @@ internal static class HdpVflPlan
         [
             Invariant($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
         ];
-        string[] warnings = [.. plan.NarrowBounds(plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active))];
-        if (warnings.Length > 0)
-            document["warnings"] = new JsonArray([.. warnings.Select(warning => (JsonNode?)warning)]);
-        lines.AddRange(warnings.Select(warning => "warning: " + warning));
+        string[] warnings = [.. plan.ShortSteps(layout), .. plan.NarrowBounds(plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active))];
+        PrivacyPlanCommand.Warn(document, lines, warnings);
         foreach (GlmPartyOptions party in plan.Job.Parties)
             parties.Add(Party(run, plan, party, plan.Parameters(party, layout), lines));
         lines.AddRange(["", $"best: {Criterion}, at the same budget.", "what if: sigma of the messages, all else the same; weight-noise with its best share."]);
@@ -96,7 +94,11 @@ internal static class HdpVflPlan
         }
 
         if (job.Noise?.EvaluationNoise is { } final)
+        {
             lines.Add(Invariant($"  final weights, evaluation charged: sigma {final.Sigma:G5}"));
+            PrivacyPlanCommand.Warn(document, lines, GlmClaims.DrownedWeights(final.Sigma, plan, plan.WeightNorm * plan.PreprocessingOptions.RowNorm));
+        }
+
         lines.Add($"  best: {best?.Word ?? "none"}");
         lines.Add(Row("what if", [.. choices.Select(c => c.Word)]));
         var whatIf = new JsonArray();

@@ -45,12 +45,13 @@ internal static class OneRoundPlan
         foreach (GlmPartyOptions party in plan.Job.Parties.Where(p => p.Party.Role == PartyRole.Passive))
         {
             PrivacyBudget budget = plan.BudgetOf(party)!;
-            JsonObject described = PrivacyOneRoundCommand.Describe(OneRoundCalibration.Calibrate(OneRoundRules.Parameters(plan, rows, LargestColumns, columns),
-                budget.Epsilon, budget.Delta, charged ? plan.Job.Privacy.EvaluationShare : 0));
+            OneRoundCalibration calibration = OneRoundCalibration.Calibrate(OneRoundRules.Parameters(plan, rows, LargestColumns, columns), budget.Epsilon, budget.Delta, charged ? plan.Job.Privacy.EvaluationShare : 0);
+            JsonObject described = PrivacyOneRoundCommand.Describe(calibration);
             described.Insert(0, "party", party.Party.Name);
             described.Insert(1, "epsilon", budget.Epsilon);
             described.Insert(2, "delta", budget.Delta);
             lines.Add(Line(described));
+            PrivacyPlanCommand.Warn(described, lines, GlmClaims.DrownedWeights(calibration.WeightNoise?.Sigma, plan, plan.Job.Privacy.OneRound.ScoreClip));
             passive.Add(described);
         }
 

@@ -195,6 +195,14 @@ internal static class PrivacyPlanCommand
         return (train, test);
     });
 
+    /// <summary>Adds what is to be known of a plan, or of one party in it, to its document and lines; nothing where there is nothing.</summary>
+    public static void Warn(JsonObject document, List<string> lines, string[] warnings)
+    {
+        if (warnings.Length > 0)
+            document["warnings"] = new JsonArray([.. warnings.Select(warning => (JsonNode?)warning)]);
+        lines.AddRange(warnings.Select(warning => "warning: " + warning));
+    }
+
     /// <summary>Lines of data, or rows announced by an array's header.</summary>
     private static long TableRows(GlmRunFileParty party)
     {

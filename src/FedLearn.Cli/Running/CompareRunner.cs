@@ -115,6 +115,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
             throw results[0].Error!;
         }
 
+        notes.AddRange(ShortSteps(results[0]));
         if (!IsProcesses(plain))
             notes.Add("All parties ran in one process, whose peak memory cannot be told apart by row: it is not compared.");
         return CompareDocument.Of(plain, DigestAlone(), request, IsProcesses(plain), results, notes, ledger);
@@ -185,6 +186,15 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         if (plain.Ignored.FirstOrDefault(k => k.StartsWith("parties", StringComparison.Ordinal) && k.Contains(".privacy.", StringComparison.Ordinal)) is { } own)
             throw new ConfigurationException(CompareErrors.OwnBudget, $"{plain.Path}: {own}", "a party has a budget of its own, which would stand in for the epsilons to compare.",
                 "Take parties[].privacy out of the file that is compared.");
+    }
+
+    /// <summary>What the steps of the job leave undone without any noise, in the plain row too.</summary>
+    private static IEnumerable<string> ShortSteps(CompareResult plain)
+    {
+        if (plain is not { Run: { } run, Reports: [JsonObject report, ..] })
+            return [];
+        GlmPlan plan = GlmPlan.Create(run.Job);
+        return plan.ShortSteps(plan.Layout((int)report["rows"]!["train"]!));
     }
 
     /// <summary>What every row has, so that the rows differ in nothing but how they are protected.</summary>

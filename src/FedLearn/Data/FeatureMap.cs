@@ -218,8 +218,8 @@ public sealed partial class FeatureMap
     /// <param name="table">A table with the columns of the map, in any order.</param>
     /// <param name="rows">Rows to look at.</param>
     /// <param name="rounding">How far beyond an end a cell still counts as inside, relative to half of the range.</param>
-    /// <returns>Every column with a range, which is that of the map where it clips, else that of the table's schema, with its number of cells outside.</returns>
-    internal IReadOnlyList<(ScaledColumn Column, int Cells)> CountOutside(Table table, ReadOnlySpan<int> rows, double rounding)
+    /// <returns>Every column with a range, which is that of the map where it clips, else that of the table's schema, with its number of cells outside and its least and largest cell.</returns>
+    internal IReadOnlyList<(ScaledColumn Column, int Cells, double Least, double Largest)> CountOutside(Table table, ReadOnlySpan<int> rows, double rounding)
     {
         int[]? order = Clips ? SourceColumns(table) : null;
         (ScaledColumn Column, int Place)[] ranges = Clips ? [.. _clipped.Select(j => (_state.Columns[j], order?[j] ?? j))]
@@ -231,6 +231,7 @@ public sealed partial class FeatureMap
         if (table.Cells is { IsSequential: true })
             Array.Sort(sources);
         (double[] lows, double[] highs) = ([.. ranges.Select(range => range.Column.Center - ((1 + rounding) * range.Column.Width))], [.. ranges.Select(range => range.Column.Center + ((1 + rounding) * range.Column.Width))]);
+        (double[] least, double[] largest) = ([.. ranges.Select(_ => double.PositiveInfinity)], [.. ranges.Select(_ => double.NegativeInfinity)]);
         double[] buffer = new double[table.Schema.FeatureNames.Count];
         foreach (int row in sources)
         {
@@ -240,11 +241,15 @@ public sealed partial class FeatureMap
             else
                 table.CopyRow(row, buffer);
             for (int k = 0; k < counts.Length; k++)
-                if (cells[places[k]] < lows[k] || cells[places[k]] > highs[k])
+            {
+                double cell = cells[places[k]];
+                if (cell < lows[k] || cell > highs[k])
                     counts[k]++;
+                (least[k], largest[k]) = (Math.Min(least[k], cell), Math.Max(largest[k], cell));
+            }
         }
 
-        return [.. ranges.Select((range, k) => (range.Column, counts[k]))];
+        return [.. ranges.Select((range, k) => (range.Column, counts[k], least[k], largest[k]))];
     }
 
     /// <summary>The map as JSON, for the model file. It holds column names and scaling constants.</summary>

@@ -42,6 +42,7 @@ internal static class GlmClaims
             warnings.Insert(0, TestNoiseNotice);
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
+        warnings.AddRange(DrownedWeights(calibration.EvaluationNoise?.Sigma, plan, plan.WeightNorm * plan.PreprocessingOptions.RowNorm));
         if (privacy.Adjacency == Adjacency.ZeroOut)
             warnings.Add(ZeroOut);
         warnings.Add(ReportItself);
@@ -62,6 +63,14 @@ internal static class GlmClaims
     /// <param name="testRows">Rows whose scores the training has sent.</param>
     public static string FinalWeights(int testRows) => string.Create(CultureInfo.InvariantCulture,
         $"training messages and final weights; a score tells of the features of the row scored, be it a training row, which is outside this claim ({testRows} evaluation rows so far)");
+
+    /// <summary>Warns where a charged evaluation leaves next to nothing of the final weights: their noise moves the score of a row of full length by more than half of what scores may be.</summary>
+    /// <param name="sigma">Noise on each final weight; null where there is none.</param>
+    /// <param name="plan">Job.</param>
+    /// <param name="bound">Largest score of the party.</param>
+    public static string[] DrownedWeights(double? sigma, GlmPlan plan, double bound) => sigma * plan.PreprocessingOptions.RowNorm is { } moved && moved > bound / 2
+        ? [string.Create(CultureInfo.InvariantCulture, $"privacy.evaluation is charged: its noise on the final weights moves the score of a row by about {moved:G3}, and scores are bounded by {bound:G3}: predictions, and figures of test rows, are mostly noise. Use a larger epsilon or privacy.evaluationShare, or evaluation disclosed, whose claim leaves scores out")]
+        : [];
 
     /// <summary>What of the active party a claim about records covers.</summary>
     /// <param name="more">Whether rows have sample weights or offsets.</param>

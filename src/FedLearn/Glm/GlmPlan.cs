@@ -266,6 +266,27 @@ internal sealed class GlmPlan
             : string.Create(CultureInfo.InvariantCulture, $"{bound}data.labelRange goes to {farthest:G4}{(identity ? "" : " by that measure")}: without any noise the model cannot reach such labels. {remedy}");
     }
 
+    /// <summary>Says where steps are too few and too short to come near the best weights, noise apart: from public numbers alone, for bounded rows.</summary>
+    /// <param name="layout">Batches of an epoch.</param>
+    public IEnumerable<string> ShortSteps(BatchLayout layout)
+    {
+        int steps = Epochs * layout.Count;
+        if (WayLeft(steps) is > 0.1 and var left)
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"training.stepSize {Job.Training.StepSize:G4} is short for {steps:N0} {Counted.Noun(steps, "step")}: noise apart, {100 * left:F0} % of the way from weights of 0 to the best ones are left at the end, or more. Raise training.stepSize or training.batchesPerEpoch{(Private ? ": one or two epochs of many batches, with steps of 1 to 4, lose least to noise" : ", or training.epochs")}");
+    }
+
+    // A step w - eta grad f(w) brings two points nearer to each other by a factor of 1 - eta L at most, where L bounds the second derivative of f, and the best weights are a point that stays. L is that of a row's loss in its
+    // score times the square of a row of all parties, and the penalty; weights of rows have mean 1 where no bound is declared. Of log links it depends on the labels, and a threshold may end at once: 0.
+    private double WayLeft(int steps)
+    {
+        double? steepness = Job.Model.Family.Kind() switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, GlmFamilyKind.Multinomial => 0.5, _ => null };
+        if (steepness is not { } most || Optimizer != GlmOptimizer.Sgd || Mode == PrivacyMode.OneRound || PreprocessingOptions.Rows == RowBound.None || Job.Model.L1 > 0 || Job.Training.WarmStart)
+            return 0;
+        double row = PreprocessingOptions.RowNorm, length = (Job.Parties.Count * row * row) + (FreeIntercept ? 1 : 0);
+        return Math.Pow(Math.Max(0, 1 - (Job.Training.StepSize * ((most * WeightBound * length) + Job.Model.L2))), steps);
+    }
+
     // A passive party's sensitivity does not depend on the steepness of the residual either, and it may not know that: it may follow from the label bound.
     private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is not { Kind: GlmFamilyKind.Convex } bounds ? null
         : party.Party.Role == PartyRole.Passive ? 1e-9 : bounds.Lipschitz?.Invoke(ResidualClip, LabelBound(party));

@@ -146,10 +146,10 @@ public sealed partial class GlmTrainer
             Warnings =
             [
                 .. outcome.Warnings, .. _plan.ScoresMayLeave ? [] : (string[])[NoPrediction], .. Said(trained?.Warnings("training")), .. Said(tested?.Warnings("test")), .. lacking,
-                .. IsActive ? _plan.NarrowBounds(_options, GlmFamilyExtensions.MeanLabel(train.Labels, train.Weights ?? [])) : [],
+                .. IsActive ? [.. _plan.ShortSteps(work.Layout), .. _plan.NarrowBounds(_options, GlmFamilyExtensions.MeanLabel(train.Labels, train.Weights ?? []))] : (string[])[],
                 .. channels.Count > 0 && _plan.Job.Fold is null ? GuestOnly.Warnings(tested?.Metrics, alone) : [],
                 .. Said(tested is null ? PerfectRanking.Warnings(trained?.Metrics, rows.Train.Length, "training") : PerfectRanking.Warnings(tested.Metrics, rows.Test.Length, "test")),
-                .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, prepared.Map, _input.Table, rows.Train, "training", _plan.Private), .. begun, .. zeroed,
+                .. IgnoredColumns(), .. BoundsWithoutUse(), .. CellsOutside.Warnings(_input.Party, prepared.Map, _input.Table, rows.Train, CellsOutside.Training, _plan.Private), .. begun, .. zeroed,
             ],
             FoldNotes = _plan.Job.Fold is null ? [] : [.. begun, .. zeroed],
             LedgerCaveats = words.Caveats,

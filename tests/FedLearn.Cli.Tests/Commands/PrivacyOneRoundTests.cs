@@ -116,6 +116,8 @@ public class PrivacyOneRoundTests
         JsonElement disclosed = await Passive("disclosed"), charged = await Passive("charged");
         Assert.False(disclosed.TryGetProperty("evaluationSigma", out _));
         Assert.True(charged.GetProperty("evaluationSigma").GetDouble() > 0);
+        Assert.False(disclosed.TryGetProperty("warnings", out _));
+        Assert.EndsWith("whose claim leaves scores out", Assert.Single(charged.GetProperty("warnings").EnumerateArray()).GetString(), StringComparison.Ordinal);
         // The default share of mu^2 for the final weights is 0.2.
         Assert.Equal(Math.Sqrt(1 / 0.8), charged.GetProperty("sigma").GetDouble() / disclosed.GetProperty("sigma").GetDouble(), 1e-9);
     }

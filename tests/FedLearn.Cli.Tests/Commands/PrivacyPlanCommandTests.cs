@@ -199,6 +199,8 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         JsonElement charged = (await Plan(_scene.Job(Scene.Private(("privacy.evaluation", "charged"))), "--rows", "200")).Document.GetProperty("parties")[1];
         Assert.True(Sigma(charged, "tight") > Sigma(free, "tight"));
         Assert.True(Sigma(charged, "tight", "evaluationSigma") > 0);
+        Assert.False(free.TryGetProperty("warnings", out _));
+        Assert.EndsWith("whose claim leaves scores out", Assert.Single(charged.GetProperty("warnings").EnumerateArray()).GetString(), StringComparison.Ordinal);
         Assert.Equal(Sigma(free, "weight-noise"), Sigma(charged, "weight-noise"));
         Assert.Equal("FL5015", charged.GetProperty("calibrations").GetProperty("paper").GetProperty("refused").GetString());
     }
@@ -210,6 +212,15 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.Equal((0, ""), (run.ExitCode, run.Output));
         foreach (string part in new[] { "bank (active)", "telco (passive)", "own term", "drift term", "weight-noise", "epochs", "batches", "stepSize", "weightNorm", "best:" })
             Assert.Contains(part, run.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0.01, true)]
+    [InlineData(1, false)]
+    public async Task Plan_ShortSteps_IsWarnedOf(double stepSize, bool warned)
+    {
+        JsonElement document = (await Plan(_scene.Job(Scene.Private(("training.stepSize", stepSize))), "--rows", "200")).Document;
+        Assert.Equal(warned, document.TryGetProperty("warnings", out JsonElement warnings) && warnings.EnumerateArray().Any(w => w.GetString()!.StartsWith("training.stepSize 0.01 is short for 10 steps", StringComparison.Ordinal)));
     }
 
     [Theory]

@@ -409,12 +409,14 @@ public class CompareTests
         using var scene = new Scene();
         if (!hasRanges)
             scene.Write("telco.schema.json", """{ "id": "id", "fields": [{ "name": "calls", "type": "numeric" }, { "name": "debt", "type": "numeric" }] }""");
-        (string, JsonNode?)[] own = [("preprocessing", hasRanges ? JsonNode.Parse("""{ "scaling": "rounded", "rows": "normalize", "constant": false }""") : null)];
+        (string, JsonNode?)[] own = [("preprocessing", hasRanges ? JsonNode.Parse("""{ "scaling": "rounded", "rows": "normalize", "constant": false }""") : null), ("training.stepSize", 0.05)];
         (JsonObject document, _) = await CompareAsync(scene.Job(Settings(own)), "--epsilons", "1", "--he", "paillier");
         ToolRun direct = await ToolRun.Of("train", "--config", scene.Named("plain.job.json", Scene.Private([("privacy.mode", "none"), ("training.optimizer", "sgd"), .. own])), "--json");
         Assert.Equal((string)JsonNode.Parse(direct.Output)!["job"]!["digest"]!, (string)Row(document, "none")["jobDigest"]!);
         string[] notes = [.. document["notes"]!.AsArray().Select(n => (string)n!)];
         Assert.DoesNotContain(notes, n => n.Contains("the private default", StringComparison.Ordinal));
+        // Of rows that nothing bounds it is not known.
+        Assert.Equal(hasRanges, notes.Any(n => n.StartsWith("training.stepSize 0.05 is short for", StringComparison.Ordinal)));
         Assert.Equal(!hasRanges, notes.Contains("The job leaves scaling out and a numeric field has no declared range: rows without noise standardise, and private rows are refused."));
         Assert.Equal("ok", (string)Row(document, "guest-only")["status"]!);
     }

@@ -39,6 +39,20 @@ public class CellsOutsideTests
         Assert.All(warnings, w => Assert.EndsWith("; this sentence is computed from private rows and outside the claim", w, StringComparison.Ordinal));
     }
 
+    /// <summary>Column a takes up 1 % of its range, b 3 %; without noise a narrow column says what it says, and two rows show nothing.</summary>
+    [Fact]
+    public void Warnings_ColumnOfNextToNothingOfItsRange_IsNamedInAPrivateMode()
+    {
+        var table = Table.FromMatrix([.. Enumerable.Range(0, Rows).Select(i => $"r{i}")], ["a", "b"], new DenseMatrix(Rows, 2, [.. Enumerable.Range(0, Rows).SelectMany(i => new[] { 20 + i % 51, i % 31 / 10.0 })]),
+            schema: TableSchema.Create([Field.Numeric("a", 0, 5000), Field.Numeric("b", 0, 100)]));
+        var map = FeatureMap.Fit(table, [], Declared, constant: true);
+        int[] all = [.. Enumerable.Range(0, Rows)];
+        Assert.StartsWith("column 'a' of 'bank': its cells in training rows take up 1 % of the declared range 0 to 5000, beside", Assert.Single(CellsOutside.Warnings("bank", map, table, all, "training", true)), StringComparison.Ordinal);
+        Assert.Empty(CellsOutside.Warnings("bank", map, table, all, "training", false));
+        Assert.Empty(CellsOutside.Warnings("bank", map, table, [0, 1], "training", true));
+        Assert.Empty(CellsOutside.Warnings("bank", map, table, all, "scored", true));
+    }
+
     [Fact]
     public void Warnings_ColumnsInAnotherOrder_AreFoundByName()
     {

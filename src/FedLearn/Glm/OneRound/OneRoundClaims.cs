@@ -39,7 +39,7 @@ internal static class OneRoundClaims
             : testRows == 0 || !plan.SendsTestScores ? "training messages only"
             : $"training messages only; scores disclosed for {testRows} evaluation rows are outside this claim";
         string scaling = scalingFromData ? " and on scaling constants taken from the data" : " and declared preprocessing";
-        var warnings = new List<string>(calibration.Warnings) { ClipBias };
+        List<string> warnings = [.. calibration.Warnings, ClipBias, .. GlmClaims.DrownedWeights(calibration.WeightNoise?.Sigma, plan, plan.Job.Privacy.OneRound.ScoreClip)];
         if (plan.PreprocessingOptions.Scaling == Scaling.None)
             warnings.Add("preprocessing.scaling is none: the claim assumes that the columns were prepared without looking at the private rows");
         return Statement(plan, budget, new OneRoundStatement { FlipProbability = flip, LabelSigma = labelSigma, Calibration = calibration }, Invariant(

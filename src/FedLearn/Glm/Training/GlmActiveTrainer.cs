@@ -100,7 +100,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     /// <summary>What whoever reads the figures should know. Labels speak in mode none alone: a warning in a private mode would tell of them outside the claim.</summary>
     private IEnumerable<string> Warnings(GlmStopReason reason, int rounds)
     {
-        if (_lastLoss > _firstLoss)
+        // Steps that are too short for the model to come near the best one do not make a loss grow; noise does.
+        if (_lastLoss > _firstLoss && !_plan.ShortSteps(work.Layout).Any())
             yield return (_plan.Private && _plan.Mode != PrivacyMode.LabelDp
                 ? "the training loss, measured on noisy scores, grew from the first epoch to the last: the noise alone can do that; where figures of test rows are poor too, use a smaller training.stepSize"
                 : "the training loss grew from the first epoch to the last: use a smaller training.stepSize") + (_plan.Private ? CellsOutside.OutsideClaims : "");

@@ -359,6 +359,10 @@ public class OneRoundJobTests
         VerticalData.AssertClose(exact[1].Model.Weights.Select((w, j) => w + step * noise[j]), noisy[1].Model.Weights, step);
         Assert.Equal(calibration.Mu * calibration.Mu, Assert.Single(ledger.Entries).Charge.MuSquared);
         Assert.True(calibration.SigmaCharged > exact[1].Privacy.OneRound!.Calibration!.SigmaCharged);
+        // So few rows leave nothing of the weights, and the party is told.
+        Assert.True(calibration.WeightNoise.Sigma > free.Privacy.OneRound.ScoreClip / 2);
+        Assert.Contains(noisy[1].Privacy.Warnings, w => w.Contains("are mostly noise", StringComparison.Ordinal));
+        Assert.DoesNotContain(exact[1].Privacy.Warnings, w => w.Contains("are mostly noise", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -398,6 +398,35 @@ public class TuningTests
         Assert.All((JsonNode?[])[document["intervals"], document["evaluation"], document["objective"], document["job"]!["stopReason"]], Assert.Null);
     }
 
+    /// <summary>Of another name, another protection and to another party.</summary>
+    [Fact]
+    public async Task Totals_MessagesOfALaterRunAlone_AreOfAllRuns()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private()), "--json", "--in-process");
+        JsonObject Report() => JsonNode.Parse(run.Output)!.AsObject();
+        static JsonArray Releases(JsonObject report) => report["parties"]![1]!["releases"]!.AsArray();
+        JsonObject first = Report(), later = Report();
+        int before = Releases(first).Count;
+        foreach (string key in (string[])["name", "protection", "to"])
+            Releases(later).Add(Scene.Changed(Releases(Report())[0]!.DeepClone().AsObject(), (key, "another"), ("bytes", 7)));
+        new TuningTotals(first).Add(later);
+        Assert.Equal(before + 3, Releases(first).Count);
+        Assert.Equal([7, 7, 7], Releases(first).Skip(before).Select(r => (int)r!["bytes"]!));
+    }
+
+    /// <summary>The passive party stands first in the file, and has a budget of its own.</summary>
+    [Fact]
+    public async Task Tune_PartiesOfOtherOrderAndBudget_AreCountedByTheirOwn()
+    {
+        using var scene = new Scene();
+        JsonArray parties = JsonNode.Parse(File.ReadAllText(scene.Job()))!["parties"]!.AsArray();
+        JsonObject telco = Scene.Changed(parties[1]!.DeepClone().AsObject(), ("privacy", JsonNode.Parse("""{ "epsilon": 2, "delta": 0.0005 }""")));
+        (JsonObject report, string error) = await TuneAsync(scene.Job(Scene.Private(("parties", new JsonArray(telco, parties[0]!.DeepClone())))));
+        Assert.Equal([("bank", .001), ("telco", .0005)], report["tuning"]!["cost"]!.AsArray().Select(c => ((string)c!["party"]!, (double)c["delta"]!)));
+        Assert.True(error.IndexOf("costs 'bank' at most", StringComparison.Ordinal) < error.IndexOf("costs 'telco' at most", StringComparison.Ordinal), error);
+    }
+
     /// <summary>What the claim of all runs together protects, at the bank and at the telephone company.</summary>
     [Theory]
     [InlineData("hdp-vfl", "record", "declared", "for replacing one row of its table, against", "for replacing one row of its table, against")]

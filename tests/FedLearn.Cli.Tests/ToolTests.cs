@@ -40,6 +40,14 @@ public class ToolTests
     }
 
     [Fact]
+    public async Task Run_SeveralFaultsOfACommandLine_AreToldTogether()
+    {
+        ToolRun run = await ToolRun.Of("privacy", "gaussian", "--epsilon", "one", "--delta", "two");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.All((string[])["--epsilon: 'one' is no number.", "--delta: 'two' is no number.", "Try 'fedlearn privacy gaussian --help'."], said => Assert.Contains(said, run.Error, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Help_Root_HasTheFirstSentenceOfEachVerb()
     {
         Command[] verbs = [.. RootCommandFactory.Create([]).Subcommands.Where(verb => !verb.Hidden)];
@@ -172,6 +180,8 @@ public class ToolTests
         Assert.Equal(exitCode, await Tool.RunAsync(root, [], output, error, TestContext.Current.CancellationToken));
         Assert.Empty(output.ToString());
         Assert.Contains(part, error.ToString(), StringComparison.Ordinal);
+        Assert.Equal(exitCode != Tool.Interrupted, error.ToString().Contains($"See docs/errors/{part}.md", StringComparison.Ordinal));
+        Assert.Equal(part == CliErrors.Unexpected, error.ToString().Contains("   at ", StringComparison.Ordinal));
         Assert.DoesNotContain("17.25", error.ToString(), StringComparison.Ordinal);
     }
 }

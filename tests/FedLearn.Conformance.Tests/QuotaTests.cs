@@ -9,6 +9,7 @@ using FedLearn.Testing;
 using FedLearn.Transport.Grpc;
 using FedLearn.Transport.Grpc.Rpc;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -307,6 +308,37 @@ public sealed class QuotaTests
             Assert.Equal(failed, error is IOException);
             Assert.Empty(connection.Items); // not marked as one beyond the quota
         }
+    }
+
+    /// <summary>Else the peer would keep it, and with it the place of another that is to be told.</summary>
+    [Fact]
+    public async Task Connections_BeyondTheQuota_AreClosedOnceTheyAreTold()
+    {
+        var quotas = new PeerQuotas(new GrpcQuotas { Connections = 1 }, new ManualClock(), NullLogger.Instance);
+        var closing = new List<string>();
+        Task ConnectedAsync(string name, Func<Task> meanwhile)
+        {
+            var connection = new DefaultConnectionContext { RemoteEndPoint = new IPEndPoint(IPAddress.Parse("192.0.2.1"), 1) };
+            return quotas.ConnectAsync(connection, _ =>
+            {
+                DefaultHttpContext context = From("192.0.2.1");
+                context.Features.Set<IConnectionItemsFeature>(connection);
+                context.Features.Set<IConnectionLifetimeNotificationFeature>(new Closing(() => closing.Add(name)));
+                RpcException? refusal = Record.Exception(() => quotas.Call(context).Dispose()) as RpcException;
+                Assert.Equal(name == "first" ? null : GrpcErrors.QuotaExceeded, refusal?.Status.ErrorId);
+                return meanwhile();
+            });
+        }
+
+        await ConnectedAsync("first", () => ConnectedAsync("second", () => Task.CompletedTask));
+        Assert.Equal(["second"], closing);
+    }
+
+    private sealed class Closing(Action close) : IConnectionLifetimeNotificationFeature
+    {
+        public CancellationToken ConnectionClosedRequested { get; set; }
+
+        public void RequestClose() => close();
     }
 
     [Fact]

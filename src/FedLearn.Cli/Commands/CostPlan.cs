@@ -104,8 +104,8 @@ internal static class CostPlan
         lines.AddRange(bytes);
         lines.AddRange(files);
         string tables = sizes.TableRows is null ? " and tables without other rows" : "";
-        lines.Add((testRows is not null ? Invariant($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test rows, {testRows},{tables} an estimate; seconds")
-            : Invariant($"bytes are exact for these numbers of rows and columns, with {sizes.TestRows} test rows{tables}; seconds")) + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
+        lines.Add((testRows is not null ? Invariant($"bytes of the rounds are exact for these numbers of rows and columns, those before and after them for {sizes.TestRows} test {Counted.Noun(sizes.TestRows, "row")}, {testRows},{tables} an estimate; seconds")
+            : Invariant($"bytes are exact for these numbers of rows and columns, with {sizes.TestRows} test {Counted.Noun(sizes.TestRows, "row")}{tables}; seconds")) + " are an estimate for machines that have nothing else to do. --measure takes the rates of this one.");
         return new(document, lines);
     }
 

@@ -39,7 +39,7 @@ internal static class HdpVflPlan
         };
         List<string> lines =
         [
-            Invariant($"hdp-vfl: {rows} training rows, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} rows"),
+            Invariant($"hdp-vfl: {rows} training {Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} {Counted.Noun(layout.LargestSize, "row")}"),
         ];
         string[] warnings = [.. plan.ShortSteps(layout), .. plan.NarrowBounds(plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active))];
         PrivacyPlanCommand.Warn(document, lines, warnings);

@@ -83,7 +83,8 @@ internal static class PredictCommand
         JsonObject? active = documents.FirstOrDefault(d => d["rows"] is not null);
         // Rows that only the active party has are in no file, and whoever looks for them should learn why.
         string of = (int?)active?["ownRows"] is { } own ? $" of the {own} of '{(string)active!["party"]!}'" : "";
-        terminal.Log(active is null ? "done: the active party has the predictions" : $"{(int)active["rows"]!} {(order.Run is DssmRunFile ? "lists written" : $"rows scored{of}")}: {order.Output}");
+        int rows = (int?)active?["rows"] ?? 0;
+        terminal.Log(active is null ? "done: the active party has the predictions" : $"{rows} {(order.Run is DssmRunFile ? $"{Counted.Noun(rows, "list")} written" : $"{Counted.Noun(rows, "row")} scored{of}")}: {order.Output}");
         foreach (string warning in documents.SelectMany(d => ReportParts.Strings(d["alignment"]!["warnings"]).Concat(ReportParts.Strings(d["warnings"]))).Distinct())
             terminal.Log($"warning: {warning}");
     }

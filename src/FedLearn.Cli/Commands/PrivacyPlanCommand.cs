@@ -135,7 +135,7 @@ internal static class PrivacyPlanCommand
     {
         int batches = plan.Layout(rows).Count;
         return new(new JsonObject { ["mode"] = "none", ["rows"] = rows, ["batches"] = batches, ["epochs"] = plan.Epochs },
-            [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training rows, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} {Diagnostics.Counted.Noun((long)plan.Epochs * batches, "message")} a party; no noise")]);
+            [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training {Diagnostics.Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} {Diagnostics.Counted.Noun((long)plan.Epochs * batches, "message")} a party; no noise")]);
     }
 
     /// <summary>Training and test rows at most, as the files tell without their ids, with a sentence that says so.</summary>
@@ -146,7 +146,7 @@ internal static class PrivacyPlanCommand
             (int train, int test) = Split(splits);
             // The split file may list ids that a party lacks, and a party's table may not be here.
             int most = Math.Max(1, run.Parties.Select(Rows).Min() ?? int.MaxValue), used = Math.Min(train, most);
-            return (used, Math.Min(test, most - used), $"{used} training rows are an estimate, and maybe too many: {(used < train ? "the rows of the shortest table" : "the training rows of the split file, which may list ids that a party lacks")}. {FewerRows}");
+            return (used, Math.Min(test, most - used), $"{used} training {Diagnostics.Counted.Noun(used, "row is", "rows are")} an estimate, and maybe too many: {(used < train ? "the rows of the shortest table" : "the training rows of the split file, which may list ids that a party lacks")}. {FewerRows}");
         }
 
         long common = long.MaxValue;
@@ -154,7 +154,7 @@ internal static class PrivacyPlanCommand
             common = Math.Min(common, TableRows(party));
         double kept = run.Job.Split is SplitRule.ByHash hash ? 1 - ((double)hash.Test.Distinct().Count() / hash.Modulus) : 1;
         int rows = (int)Math.Clamp(Math.Ceiling(common * kept), 1, int.MaxValue);
-        return (rows, (int)Math.Min(common - Math.Min(common, rows), int.MaxValue), $"{rows} training rows are an estimate, and most likely too many: the rows of the shortest table{(kept < 1 ? ", times the part that the split trains on" : "")}. "
+        return (rows, (int)Math.Min(common - Math.Min(common, rows), int.MaxValue), $"{rows} training {Diagnostics.Counted.Noun(rows, "row is", "rows are")} an estimate, and most likely too many: the rows of the shortest table{(kept < 1 ? ", times the part that the split trains on" : "")}. "
             + FewerRows);
     }
 
@@ -172,7 +172,7 @@ internal static class PrivacyPlanCommand
         if (!splits.All(File.Exists))
             return (0, "because the split file is not there to count them");
         (int train, int test) = Split(splits);
-        return (Beside(train, test), train == rows ? estimate : $"in the proportion of the split file, which has {train} training and {test} test rows");
+        return (Beside(train, test), train == rows ? estimate : $"in the proportion of the split file, which has {train} training and {test} test {Diagnostics.Counted.Noun(test, "row")}");
     }
 
     /// <summary>The files of a split by file; of each party's own, those that are known here.</summary>

@@ -25,7 +25,7 @@ internal static class TuningTable
 
         terminal.Styled.Write(table);
         foreach (JsonObject failed in candidates.Where(c => c["error"] is not null))
-            terminal.Log($"not scored: {string.Join(", ", failed["settings"]!.AsObject().Select(s => $"{s.Key} {Figures.Value(s.Value)}"))}: {(string)failed["error"]!["message"]!}");
+            terminal.Log($"not scored: {string.Concat(failed["settings"]!.AsObject().Select((s, i) => $"{(i > 0 ? ", " : "")}{s.Key} {Figures.Value(s.Value)}").DefaultIfEmpty("the job as it is"))}: {(string)failed["error"]!["message"]!}");
         foreach (JsonNode? cost in tuning["cost"]!.AsArray())
             terminal.Log($"tuning cost '{(string)cost!["party"]!}' epsilon {ReportWriter.Short(cost["epsilon"])} at delta {ReportWriter.Short(cost["delta"])} in {Figures.Count(cost["runs"])} charged {((int)cost["runs"]! == 1 ? "run" : "runs")} together.");
     }

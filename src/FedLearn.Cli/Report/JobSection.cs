@@ -47,7 +47,7 @@ internal static class JobSection
         tiles.Add(document["notice"] is { } notice ? ("Epsilon", "none", (string)notice!)
             : weakest is null ? ("Epsilon", "none", mode == "none" ? "no privacy" : mode)
             : ("Epsilon", ReportWriter.Short(weakest["epsilon"]), $"{(weakest["claim"] is { } claim ? $"claim {(string)claim!}, per {(string)weakest["unit"]!}" : mode)}, delta {ReportWriter.Short(parties.Select(p => p["privacy"]!["delta"]).MaxBy(d => (double?)d))}, per party"));
-        tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", $"{Figures.Count(timing["epochs"], "epoch")}, {Figures.Words((string?)job["stopReason"] ?? "")}".ToLowerInvariant()));
+        tiles.Add(("Training rounds", $"{ReportWriter.Short(timing["trainingSeconds"])} s", Figures.Count(timing["epochs"], "epoch") + ((string?)job["stopReason"] is { } reason ? $", {Figures.Words(reason).ToLowerInvariant()}" : "")));
         tiles.Add(("Sent", ReportWriter.Bytes(parties.Sum(p => (long)p["bytesSent"]!)), $"{Figures.Count(parties.Sum(p => (double?)p["messagesSent"] ?? 0), "message")}"));
         tiles.Add(("Training rows", Figures.Count(document["rows"]!["train"]), TuningTable.IsAlone(document) ? "in all folds; the job's test rows were not used" : $"{Figures.Count(document["rows"]!["test"], "test row")}"));
         return $"<div class=\"tiles\">\n{string.Concat(tiles.Select(t => $"<div><span>{Html.Text(t.Name)}</span><b>{Html.Text(t.Value)}</b><small>{Html.Text(t.Note)}</small></div>\n"))}</div>\n";

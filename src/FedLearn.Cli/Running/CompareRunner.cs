@@ -86,7 +86,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         int[] runs = [.. results.Select(r => r.Error is not null ? 0 : r.Planned)];
         int charged = results.Zip(runs).Where(r => r.First.Case.Epsilon is not null).Sum(r => r.Second);
         if (charged > 0)
-            terminal.Log($"{charged} private runs charge the ledgers of the parties");
+            terminal.Log($"{charged} private {Counted.Noun(charged, "run charges", "runs charge")} the ledgers of the parties");
         using AlignedOnce? once = await AlignedOnce.RunAsync(plain, inProcess, terminal.Log, cancellationToken).ConfigureAwait(false);
         _aligned = once?.Folder;
         await CompareProgress.RunAsync(terminal, plain.Parties.First(p => p.Role == PartyRole.Active).Name, runs.Sum(), async progress =>

@@ -87,7 +87,11 @@ internal static class PartyDocument
         }
     }
 
-    private static JsonObject Job(GlmRunFile run, string? digest, string? stopReason) => new()
+    /// <summary>The job and how its training ended.</summary>
+    /// <param name="run">The job.</param>
+    /// <param name="digest">Digest that every party's schema is part of; null where no session is the job's own.</param>
+    /// <param name="stopReason">Why training ended; null where there was none.</param>
+    internal static JsonObject Job(GlmRunFile run, string? digest, string? stopReason) => new()
     {
         ["name"] = run.Job.Name,
         ["digest"] = digest,

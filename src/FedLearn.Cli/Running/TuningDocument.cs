@@ -73,7 +73,8 @@ internal sealed class TuningTotals(JsonObject first)
         document["metrics"] = new JsonObject { ["train"] = null, ["test"] = null };
         document["intervals"] = document["evaluation"] = document["objective"] = null;
         document["history"] = new JsonArray();
-        document["job"]!["stopReason"] = null;
+        // What the first run had in place of the file's values is one candidate's own, and so is its digest.
+        document["job"] = PartyDocument.Job(run, digest: null, stopReason: null);
         // Each training row of the job was trained on in some runs and tested on in the others.
         document["rows"] = new JsonObject { ["train"] = (int?)first["rows"]!["train"] + (int?)first["rows"]!["test"], ["test"] = null };
         PerEpoch(document["timing"]!);
@@ -116,9 +117,6 @@ internal sealed class TuningTotals(JsonObject first)
             : active && job.Privacy.Mode == PrivacyMode.OneRound ? "replacing one row of its table, of which only the label is ever sent"
             : "replacing one row of its table";
         string condition = job.Preprocessing!.Scaling is Scaling.Rounded or Scaling.Standardize ? "; conditional on scaling constants taken from the data" : "";
-        if (job.Privacy.Mode == PrivacyMode.HeDp)
-            return string.Create(CultureInfo.InvariantCulture,
-                $"{scope}: all gradients that the parties receive in all runs of this tuning are together ({cost.Epsilon:R}, {cost.Delta:R})-differentially private for replacing one person's rows at all parties, label included; {JointGradientCalibration.ClaimStatement}; ciphertexts are protected computationally, the ids and the schedule being public{condition}");
         // Labels are released once, by the first run that needs them.
         string plain = active && cost.Total.PureEpsilon > 0 ? OneRoundClaims.NearlyPlain(LabelRelease.ResponseOf(job)) : "";
         return string.Create(CultureInfo.InvariantCulture,

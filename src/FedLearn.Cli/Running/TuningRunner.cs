@@ -23,7 +23,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     /// <summary>How long the tool may take after Ctrl+C: the parties end and settle what their runs cost, ledgers are read, and the table is written.</summary>
     public static readonly TimeSpan EndTime = WorkerProcess.StopGrace + TimeSpan.FromSeconds(20);
 
-    private readonly bool _chargesOrEncrypts = run.Job.Privacy.Mode != PrivacyMode.None;
+    private readonly bool _charges = run.Job.Privacy.Mode != PrivacyMode.None;
     private readonly IReadOnlyList<IReadOnlyList<RunFileSetting>> _grid = SettingGrid.Read(request.Grid);
     private readonly Dictionary<string, List<string>> _runs = run.Parties.ToDictionary(p => p.Name, _ => new List<string>());
     private readonly List<string> _notes = [];
@@ -39,10 +39,10 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     public async Task<JsonObject> RunAsync(string? model)
     {
         string metric = GlmTuner.Check(run.Job, new GlmTuningOptions { Folds = request.Folds, Metric = request.Metric });
-        if (_chargesOrEncrypts && model is not null)
+        if (_charges && model is not null)
             throw new PrivacyRefusedException(TuningErrors.NoModelOfPrivateTuning, "--model", $"{GlmTuner.NotChosen}.", "Leave --model out.");
         (GlmRunFile? Run, FedLearnException? Error)[] candidates = [.. _grid.Select(Load)];
-        if (_chargesOrEncrypts)
+        if (_charges)
             Plan();
 
         using AlignedOnce? once = await AlignedOnce.RunAsync(run, inProcess, terminal.Log, cancellationToken).ConfigureAwait(false);
@@ -76,8 +76,8 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
             Metric = metric,
             Candidates = results,
             Chosen = chosen,
-            Costs = _chargesOrEncrypts ? [.. Parties.Select(Cost)] : [],
-            Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. complete ? [] : (string[])[Partial(results, end)], .. chosen is not null && document is null ? (string[])[NotTrained] : [], .. Undefined(results, metric, chosen)],
+            Costs = _charges ? [.. Parties.Select(Cost)] : [],
+            Warnings = [.. GlmTuner.Warnings(run.Job), .. _notes, .. complete ? [] : (string[])[Partial(results, end)], .. chosen is not null && document is null ? (string[])[NotTrained] : [], .. Undefined(results, metric)],
         };
         document ??= (_totals ?? new TuningTotals(ReportParts.ReadBack(PartyDocument.OfNone(run)))).Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
         document["tuning"] = TuningDocument.Of(tuning, _grid, complete);
@@ -140,12 +140,12 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         terminal.Log("a tuning keeps no states: one that is cut off begins anew when it is started again, and every run is then paid for again");
     }
 
-    private IEnumerable<string> Undefined(IReadOnlyList<GlmCandidateResult> results, string metric, int? chosen)
+    private IEnumerable<string> Undefined(IReadOnlyList<GlmCandidateResult> results, string metric)
     {
         if (GlmTuner.Undefined(results, request.Folds, metric) is not { } undefined)
             yield break;
         yield return undefined;
-        if (chosen is null && !_chargesOrEncrypts)
+        if (!_charges && results.All(r => r.Mean is null))
             yield return $"no candidate has a mean {metric}: none was chosen, and no model trained";
     }
 
@@ -178,7 +178,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     {
         try
         {
-            return _totals is not null || (_chargesOrEncrypts && Parties.Any(p => Cost(p).Total != PrivacyTotal.Zero));
+            return _totals is not null || (_charges && Parties.Any(p => Cost(p).Total != PrivacyTotal.Zero));
         }
         catch (FedLearnException)
         {

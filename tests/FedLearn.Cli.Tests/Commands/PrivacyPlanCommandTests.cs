@@ -131,7 +131,10 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         (JsonElement plan, string error) = await Plan(_scene.Job(Scene.Private()));
         // 245 rows at the bank and 247 at the telephone company, of which the split keeps four in five.
         Assert.Equal((196, true), (plan.GetProperty("rows").GetInt32(), plan.GetProperty("rowsAreAnEstimate").GetBoolean()));
-        Assert.Contains("196 training rows are an estimate", error, StringComparison.Ordinal);
+        Assert.Contains("196 training rows are an estimate, and most likely too many: the rows of the shortest table, times the part that the split trains on.", error, StringComparison.Ordinal);
+        Assert.Contains(await Lines(_scene.At("job.json")), l => l.Contains("for 49 test rows, the average of a split by hash,", StringComparison.Ordinal));
+        Assert.Contains(await Lines(_scene.At("job.json"), "--rows", "199"), l => l.Contains("for 50 test rows, the average", StringComparison.Ordinal));
+        Assert.Contains("245 training rows are an estimate, and most likely too many: the rows of the shortest table. Fewer rows", (await Plan(_scene.Job(Scene.Private(("evaluation", null))))).Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -172,12 +175,37 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.Contains($"for {test} test rows, the most that the split file allows, an estimate", (await ToolRun.Of("privacy", "plan", "--config", job)).Error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("bank.split.csv", "because the split file is not there to count them,", "--rows", "160")]
+    [InlineData("split.csv", "160 training rows are an estimate, and maybe too many: the training rows of the split file", "--latency", "0ms")]
+    public async Task Plan_FilesThatAreNotThere_LeaveWhatIsKnown(string split, string said, params string[] options)
+    {
+        _scene.Write(split, ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c_{i:0000},{(i % 3 == 0 ? "test" : "train")}")]);
+        ToolRun run = await ToolRun.Of(["privacy", "plan", "--config", _scene.Job(Scene.Private(split == "split.csv" ? [("parties.1.data.path", "gone.csv"), ("evaluation.split", JsonNode.Parse("""{ "path": "split.csv" }"""))]
+            : [("evaluation", null), ("parties.0.split", JsonNode.Parse("""{ "path": "bank.split.csv" }""")), ("parties.1.split", JsonNode.Parse("""{ "path": "telco.split.csv" }"""))])), .. options]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Contains(said, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_ArrayOfRows_CountsThem()
+    {
+        byte[] header = System.Text.Encoding.ASCII.GetBytes("{'descr': '<f8', 'fortran_order': False, 'shape': (101, 2), }".PadRight(117) + "\n");
+        File.WriteAllBytes(_scene.At("telco.npy"), [0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0, .. header, .. new byte[101 * 2 * sizeof(double)]]);
+        string job = _scene.Job(Scene.Private(("preprocessing.scaling", "none"), ("parties.1.data", JsonNode.Parse("""{ "path": "telco.npy", "ids": "telco.ids" }"""))));
+        JsonElement plan = JsonDocument.Parse((await ToolRun.Of("privacy", "plan", "--config", job, "--json")).Output).RootElement;
+        // Four in five of 101, rounded up, and the constant beside two columns.
+        Assert.Equal((81, 3), (plan.GetProperty("rows").GetInt32(), plan.GetProperty("parties")[1].GetProperty("columns").GetInt32()));
+    }
+
     [Fact]
     public async Task Plan_StepBeyondTheProof_LeavesWeightNoise()
     {
         (JsonElement plan, _) = await Plan(_scene.Job(Scene.Private(("training.stepSize", 20))), "--rows", "200");
         JsonElement active = plan.GetProperty("parties")[0];
         Assert.Equal("FL5000", active.GetProperty("calibrations").GetProperty("tight").GetProperty("refused").GetString());
+        Assert.Equal("""{"mode":"hdp-vfl","refused":"FL5000"}""", JsonSerializer.Serialize(plan.GetProperty("cost").GetProperty("modes")[0]));
+        Assert.Contains("  hdp-vfl    refused: FL5000, see docs/errors/FL5000.md", await Lines(_scene.At("job.json"), "--rows", "200"));
         Assert.Equal("weight-noise", active.GetProperty("best").GetString());
     }
 
@@ -189,6 +217,12 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.Equal("FL5015", active.GetProperty("calibrations").GetProperty("paper").GetProperty("refused").GetString());
         Assert.True(Sigma(active, "tight", "ownRowSlack") > 0);
         Assert.False(passive.TryGetProperty("calibrations", out _));
+        // Who noises nothing keeps nothing beside a ledger.
+        JsonElement[] parties = [.. plan.GetProperty("cost").GetProperty("modes")[0].GetProperty("parties").EnumerateArray()];
+        Assert.True(parties[0].GetProperty("outboxBytes").GetInt64() > 0);
+        Assert.Equal(0, parties[1].GetProperty("outboxBytes").GetInt64());
+        string outbox = Assert.Single(await Lines(_scene.At("job.json"), "--rows", "200"), l => l.StartsWith("outboxes", StringComparison.Ordinal));
+        Assert.Matches("at most bank [0-9.]+ MB$", outbox);
         Assert.Contains("telco (passive): no noise", (await ToolRun.Of("privacy", "plan", "--config", _scene.At("job.json"), "--rows", "200")).Error, StringComparison.Ordinal);
     }
 
@@ -361,6 +395,8 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         string job = _scene.Job(Scene.Private(("privacy.mode", "none")));
         JsonElement plan = (await Plan(job, "--rows", "200")).Document;
         Assert.Equal(("none", 1), (plan.GetProperty("mode").GetString(), plan.GetProperty("cost").GetProperty("modes").GetArrayLength()));
+        Assert.Equal((200, 5, 2), (plan.GetProperty("rows").GetInt32(), plan.GetProperty("batches").GetInt32(), plan.GetProperty("epochs").GetInt32()));
+        Assert.Contains("none: 200 training rows, epochs 2 x batches 5 = 10 messages a party; no noise", await Lines(job, "--rows", "200"));
     }
 
     [Fact]
@@ -368,6 +404,9 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     {
         JsonElement rates = (await Plan(_scene.Job(Scene.Private()), "--rows", "200", "--measure")).Document.GetProperty("cost").GetProperty("rates");
         Assert.StartsWith("measured on this machine", rates.GetProperty("source").GetString(), StringComparison.Ordinal);
+        JsonNode shipped = JsonSerializer.SerializeToNode(FedLearn.Glm.GlmCostRates.Reference, JsonSerializerOptions.Web)!;
+        Assert.All((string[])["secondsPerMessage", "processorSecondsPerMessage", "secondsPerSync", "secondsPerSyncedByte"], key => Assert.NotEqual((double)shipped[key]!, rates.GetProperty(key).GetDouble()));
+        Assert.Empty(_scene.Ledgers); // what it wrote beside them is gone
         Assert.True(rates.GetProperty("secondsPerMessage").GetDouble() > 0 && rates.GetProperty("secondsPerSync").GetDouble() > 0);
     }
 
@@ -380,6 +419,135 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
         Assert.Contains(said, run.Error, StringComparison.Ordinal);
         Assert.Contains("(FL2309)", run.Error, StringComparison.Ordinal);
+    }
+
+    private static async Task<string[]> Lines(string job, params string[] options)
+    {
+        ToolRun run = await ToolRun.Of(["privacy", "plan", "--config", job, .. options]);
+        Assert.True(run.ExitCode == 0, run.Error);
+        return run.Error.ReplaceLineEndings("\n").TrimEnd('\n').Split('\n');
+    }
+
+    /// <summary>Of a job that adds no noise there is then nothing to plan.</summary>
+    [Theory]
+    [InlineData("the number of classes, model.classes, is not declared.", "model.family", "\"multinomial\"")]
+    [InlineData("early stopping and standard errors send messages whose number or size depends on the data.", "evaluation.inference", "true")]
+    [InlineData("the number of iterations of this optimiser depends on the data; seconds and bytes are predicted for training.optimizer sgd.", "training.optimizer", "\"lbfgs\"")]
+    public async Task Plan_CostThatIsNotKnown_SaysWhy(string why, string key, string value)
+    {
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Sgd(("training.batchesPerEpoch", 1), (key, JsonNode.Parse(value)))), "--rows", "200");
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains($"so that there is none to plan, and {why}", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Plan_OneRound_HasTheLabelsAndThePassiveParty()
+    {
+        async Task<JsonElement> Of(params (string, JsonNode?)[] changes) => (await Plan(_scene.Job(Scene.Private([("privacy.mode", "one-round"), .. changes])), "--rows", "200")).Document;
+        async Task<JsonElement> Calibrated(params string[] options) => JsonDocument.Parse((await ToolRun.Of(["privacy", "one-round", "--rows", "200", "--epsilon", "1", "--delta", "0.001", "--json", .. options])).Output).RootElement.GetProperty("passive");
+        static double[] Targets(JsonElement passive) => [.. ((string[])["targetBound", "targetScale"]).Select(key => passive.GetProperty(key).GetDouble())];
+        JsonElement plan = await Of(), passive = plan.GetProperty("passive")[0], active = plan.GetProperty("active");
+        Assert.Equal(("one-round", 200, true, JsonValueKind.Null), (plan.GetProperty("mode").GetString(), plan.GetProperty("rows").GetInt32(), plan.GetProperty("labelRateAssumed").GetBoolean(), plan.GetProperty("cost").ValueKind));
+        Assert.Equal(("bank", 1, 0), (active.GetProperty("party").GetString(), active.GetProperty("epsilon").GetDouble(), active.GetProperty("delta").GetDouble()));
+        Assert.Equal(1 / (1 + Math.E), active.GetProperty("flipProbability").GetDouble(), 1e-9);
+        Assert.Equal(1, plan.GetProperty("passive").GetArrayLength());
+        Assert.Equal(["party", "epsilon", "delta", "mu"], passive.EnumerateObject().Take(4).Select(p => p.Name));
+        Assert.Equal(("telco", 1, .001, GaussianDp.Mu(1, .001)), (passive.GetProperty("party").GetString(), passive.GetProperty("epsilon").GetDouble(), passive.GetProperty("delta").GetDouble(), passive.GetProperty("mu").GetDouble()));
+        Assert.Equal(Targets(await Calibrated()), Targets(passive));
+        Assert.False(passive.TryGetProperty("evaluationSigma", out _));
+        string[] lines = await Lines(_scene.At("job.json"), "--rows", "200");
+        Assert.All((string[])["bank, epsilon 1, delta 0, flipProbability 0.268941", "telco, epsilon 1, delta 0.001, mu ", "The centre of the label is assumed", "cost: seconds and bytes are predicted for the modes none and hdp-vfl."], said => Assert.Single(lines, l => l.StartsWith(said, StringComparison.Ordinal)));
+
+        plan = await Of(("privacy.oneRound.labelRate", .3), ("privacy.evaluation", "charged"));
+        Assert.False(plan.GetProperty("labelRateAssumed").GetBoolean());
+        Assert.Equal(Targets(await Calibrated("--label-rate", "0.3")), Targets(plan.GetProperty("passive")[0]));
+        Assert.True(plan.GetProperty("passive")[0].GetProperty("evaluationSigma").GetDouble() > 0);
+        Assert.DoesNotContain(await Lines(_scene.At("job.json"), "--rows", "200"), l => l.StartsWith("The centre of the label", StringComparison.Ordinal));
+
+        (string, JsonNode?)[] range = [("model.family", "gaussian"), ("parties.0.data.labelRange", new JsonArray(0, 10))];
+        plan = await Of(range);
+        var mechanism = new NoisyTargetMechanism(0, 10, 1, .001);
+        active = plan.GetProperty("active");
+        Assert.Equal((1, .001, mechanism.Mu, mechanism.Sigma), (active.GetProperty("epsilon").GetDouble(), active.GetProperty("delta").GetDouble(), active.GetProperty("mu").GetDouble(), active.GetProperty("sigmaCharged").GetDouble()));
+        Assert.Equal(Targets(await Calibrated("--label-range", "0,10")), Targets(plan.GetProperty("passive")[0]));
+        Assert.Equal(Targets(await Calibrated("--label-range", "0,10", "--label-rate", "2")), Targets((await Of([.. range, ("privacy.oneRound.labelRate", 2)])).GetProperty("passive")[0]));
+    }
+
+    private static string[] Words(string line) => line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+
+    private static string Short(double value) => value.ToString("G4", System.Globalization.CultureInfo.InvariantCulture);
+
+    /// <summary>What is printed is what the document has, in the order of the heads.</summary>
+    [Fact]
+    public async Task Plan_CostForPeople_IsThatOfTheDocument()
+    {
+        string job = _scene.Job(Scene.Private(("training.checkpointRounds", 2)));
+        string[] options = ["--rows", "200", "--bandwidth", "100Mbit/s", "--latency", "20ms"];
+        JsonElement cost = (await Plan(job, options)).Document.GetProperty("cost");
+        string[] lines = await Lines(job, options);
+        int head = Array.FindIndex(lines, l => l.StartsWith("cost of the training rounds", StringComparison.Ordinal));
+        Assert.EndsWith("; each party on a machine of its own, a line of 100 Mbit/s and 20 ms one way", lines[head], StringComparison.Ordinal);
+        Assert.Equal(["mode", "seconds", "an", "epoch", "kernels", "family", "noise", "sync", "messages", "line", "start", "processor"], Words(lines[head + 1]));
+        string[] parts = ["kernels", "family", "noise", "sync", "messages", "line", "start"];
+        JsonElement[] modes = [.. cost.GetProperty("modes").EnumerateArray()];
+        foreach (JsonElement mode in modes)
+        {
+            string name = mode.GetProperty("mode").GetString()!;
+            double[] figures = [mode.GetProperty("trainingSeconds").GetDouble(), mode.GetProperty("secondsPerEpoch").GetDouble(), .. parts.Select(part => mode.GetProperty("parts").GetProperty(part).GetDouble()), mode.GetProperty("processorSeconds").GetDouble()];
+            Assert.Equal([name, .. figures.Select(Short)], Words(Assert.Single(lines, l => Words(l) is [var first, ..] words && first == name && words.Length == 11)));
+            Assert.Equal(figures[0] / 2, figures[1], 1e-12);
+            Assert.Equal(10, mode.GetProperty("rounds").GetInt64());
+            Assert.Contains($"and {Short(mode.GetProperty("outsideSeconds").GetDouble())} s of messages before and after the rounds", string.Join('\n', lines), StringComparison.Ordinal);
+            Assert.Equal(name == "none", figures[4] == 0);
+            foreach (JsonElement party in mode.GetProperty("parties").EnumerateArray())
+            {
+                JsonElement rounds = party.GetProperty("rounds"), outside = party.GetProperty("outside");
+                Assert.Equal([name, party.GetProperty("name").GetString()!, .. ((string[])["messages", "messageBytes", "frameBytes"]).Select(key => rounds.GetProperty(key).ToString()), outside.GetProperty("frameBytes").ToString()],
+                    Words(Assert.Single(lines, l => Words(l) is [var first, var second, ..] words && first == name && second == party.GetProperty("name").GetString() && words.Length == 6)));
+                Assert.Equal(10, rounds.GetProperty("messages").GetInt64());
+                Assert.Equal(rounds.GetProperty("messages").GetInt64() + outside.GetProperty("messages").GetInt64(), party.GetProperty("messagesSent").GetInt64());
+                Assert.Equal(rounds.GetProperty("messageBytes").GetInt64() + outside.GetProperty("messageBytes").GetInt64(), party.GetProperty("bytesSent").GetInt64());
+                Assert.True(rounds.GetProperty("frameBytes").GetInt64() > rounds.GetProperty("messageBytes").GetInt64() && rounds.GetProperty("messageBytes").GetInt64() > rounds.GetProperty("payloadBytes").GetInt64());
+            }
+        }
+
+        long[] outboxes = [.. modes[0].GetProperty("parties").EnumerateArray().Select(p => p.GetProperty("outboxBytes").GetInt64())];
+        Assert.Contains($"outboxes beside the ledgers, while the job runs: at most bank {Short(outboxes[0] / 1e6)} MB, telco {Short(outboxes[1] / 1e6)} MB", lines);
+        Assert.False(cost.TryGetProperty("note", out JsonElement note) && note.ValueKind != JsonValueKind.Null);
+        // In mode none nothing is noised, and no outbox lies beside a ledger.
+        Assert.DoesNotContain(await Lines(_scene.Job(Scene.Private(("privacy.mode", "none"))), "--rows", "200"), l => l.StartsWith("outboxes", StringComparison.Ordinal));
+        lines = await Lines(job, "--rows", "200");
+        Assert.Contains(lines, l => l.EndsWith("; all parties on one machine, no line between them", StringComparison.Ordinal));
+        Assert.DoesNotContain(lines, l => l.Contains("before and after the rounds", StringComparison.Ordinal) && l.Contains(" and ", StringComparison.Ordinal) && l.EndsWith("rounds", StringComparison.Ordinal));
+        // States that are written more often need fewer messages beside them.
+        async Task<long> OutboxAsync(int rounds) => (await Plan(_scene.Job(Scene.Private(("training.epochs", 400), ("training.checkpointRounds", rounds))), "--rows", "200")).Document.GetProperty("cost").GetProperty("modes")[0].GetProperty("parties")[0].GetProperty("outboxBytes").GetInt64();
+        Assert.True(await OutboxAsync(2) < await OutboxAsync(200));
+    }
+
+    [Theory]
+    [InlineData("--bandwidth", "1Gbit/s", 1.25e8)]
+    [InlineData("--bandwidth", "8 kbit/s", 1000.0)]
+    [InlineData("--bandwidth", "64bit/s", 8.0)]
+    [InlineData("--bandwidth", "2.5mbit/S", 312500.0)]
+    [InlineData("--latency", "250us", 0.00025)]
+    [InlineData("--latency", "1.5s", 1.5)]
+    public async Task Plan_LineInOtherUnits_IsTheSameLine(string option, string value, double expected)
+    {
+        JsonElement link = (await Plan(_scene.Job(Scene.Private()), "--rows", "200", option, value)).Document.GetProperty("cost").GetProperty("link");
+        Assert.Equal(expected, link.GetProperty(option == "--latency" ? "latencySeconds" : "bytesPerSecond").GetDouble(), 1e-12 * expected);
+    }
+
+    /// <summary>One of anything is no plural.</summary>
+    [Fact]
+    public async Task Plan_OneRow_IsSaidInTheSingular()
+    {
+        (string, JsonNode?)[] one = [("training.epochs", 1), ("training.batchesPerEpoch", 1), ("privacy.delta", 1e-5)];
+        string[] lines = await Lines(_scene.Job(Scene.Private(one)), "--rows", "1");
+        Assert.Contains("hdp-vfl: 1 training row, epochs 1 x batches 1 = 1 message a party, batches of 1 row", lines);
+        lines = await Lines(_scene.Job(Scene.Private([.. one, ("privacy.mode", "none"), ("training.optimizer", "sgd")])), "--rows", "1");
+        Assert.Contains("none: 1 training row, epochs 1 x batches 1 = 1 message a party; no noise", lines);
+        Assert.Contains("hdp-vfl: 200 training rows, epochs 2 x batches 3 = 6 messages a party, batches of 66 to 67 rows", await Lines(_scene.Job(Scene.Private(("training.batchesPerEpoch", 3))), "--rows", "200"));
+        Assert.Contains(await Lines(_scene.Job(Scene.Private(one)), "--rows", "4"), l => l.Contains("for 1 test row, the average", StringComparison.Ordinal));
     }
 
     [Theory]

@@ -229,6 +229,29 @@ public class TrainingReportTests
         return ((string)JsonNode.Parse(run.Output)!["summary"]!, run.Error.Split('\n'), run.Error);
     }
 
+    /// <summary>Of the parties the largest epsilon with the larger delta, and the bytes of all.</summary>
+    [Fact]
+    public async Task ReportVerb_MadeUpReports_AreRowsOfTheirFigures()
+    {
+        using var scene = new Scene();
+        JsonObject Full(string name, params (string Path, JsonNode? Value)[] changes) => Scene.Changed(Browser.Tests.Reports.Full(name), changes);
+        scene.Write("plain.json", Browser.Tests.Reports.Plain().ToJsonString());
+        scene.Write("one.json", Full("one", ("parties.2.privacy.delta", .001)).ToJsonString());
+        scene.Write("three.json", Full("three", ("parties.1.privacy.epsilon", 3), ("timing.trainingSeconds", 1)).ToJsonString());
+        scene.Write("seeded.json", Full("seeded", ("parties.1.privacy.secureNoise", false)).ToJsonString());
+        ToolRun run = await ToolRun.Of("report", scene.At("plain.json"), scene.At("one.json"), scene.At("three.json"), scene.At("seeded.json"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(
+        [
+            "report | job | AUC | log-loss | active alone | mode | unit | epsilon | delta | seconds | bytes",
+            "plain.json | plain | 0.6669 | 0.4670 | - | none | - | none | - | 2.1000 | 62.2 MB",
+            "one.json | one | 0.7431 | 0.4670 | AUC 0.6514 | hdp-vfl | record, replace-one | 1 | 0.001 | 2.1000 | 102.3 MB",
+            "three.json | three | 0.7431 | 0.4670 | AUC 0.6514 | hdp-vfl | record, replace-one | 3 | 1E-05 | 1.0000 | 102.3 MB",
+            "seeded.json | seeded | 0.7431 | 0.4670 | AUC 0.6514 | hdp-vfl | record, replace-one | NOT PRIVATE | - | 2.1000 | 102.3 MB",
+        ], run.Error.ReplaceLineEndings("\n").Split('\n').Where(l => l.StartsWith("| ", StringComparison.Ordinal)).Select(l => Regex.Replace(l, @"\s+", " ").Trim(' ', '|')));
+        Assert.Contains("Test AUC with 'plain' is 0.6669, with 'one' +0.0762, with 'three' +0.0762, with 'seeded' +0.0762", run.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task ReportVerb_ColumnsAndWeightsWereSent_DoesNotClaimThatNoneLeft()
     {

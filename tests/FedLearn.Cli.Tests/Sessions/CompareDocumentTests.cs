@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using FedLearn.Cli.Report;
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
+using FedLearn.Cli.Tests.Reports;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -191,6 +192,9 @@ public sealed class CompareDocumentTests : IDisposable
         Assert.StartsWith("HE (CKKS) (SEAL in WebAssembly) takes", Sentence(both, 1), StringComparison.Ordinal);
         Assert.StartsWith("HE (CKKS, native) takes", Sentence(both, 2), StringComparison.Ordinal);
         Assert.Contains("There is no libsealc on this machine", (string)At(one, 1)["note"]!, StringComparison.Ordinal);
+        // Rows with noise are of one engine, and compared with plain alone.
+        JsonObject noised = Document(Job(), Row(None, Job(), Report(1)), Row(new CompareCase("he+dp") { Scheme = "ckks", Epsilon = 1, Delta = 0.001 }, Run("node"), Report(8, changes: [("parties.0.encryption", new JsonObject { ["engine"] = "SEAL, node" })])));
+        Assert.DoesNotContain("libsealc", (string)At(noised, 1)["note"]!, StringComparison.Ordinal);
         Assert.Contains(both["notes"]!.AsArray(), n => ((string)n!).StartsWith("SEAL ran in WebAssembly", StringComparison.Ordinal));
         Assert.DoesNotContain(Document(Job(), Row(None, Job(), Report(1)))["notes"]!.AsArray(), n => ((string)n!).Contains("WebAssembly", StringComparison.Ordinal));
         Assert.Contains(both["notes"]!.AsArray(), n => ((string)n!).Contains("have the median of 3 runs", StringComparison.Ordinal));
@@ -219,6 +223,98 @@ public sealed class CompareDocumentTests : IDisposable
         Assert.Equal("privacy.mode one-round, privacy.epsilon 1, privacy.delta 0.001", Settings(OneRound));
         Assert.Equal("privacy.mode none, training.optimizer sgd", Settings(Alone));
         static string Settings(CompareCase row) => string.Join(", ", row.Settings([]).Select(s => $"{s.Key} {s.Text}"));
+    }
+
+    [Fact]
+    public void Page_OfRows_HasTheirFiguresAndWhatTheyAreToPlain()
+    {
+        JsonNode arbiter = JsonNode.Parse("""{ "role": "arbiter", "bytesSent": 1000, "peakMemoryBytes": 30000, "enginePeakMemoryBytes": 50000 }""")!;
+        JsonObject document = Document(Job(), Row(None, Job(), Report(2)), Row(Alone, Job(), Report(1)), Row(Tight, Job(), Report(40, figure: .7)),
+            Row(He, Job(), Report(80, changes: [("roles.0", arbiter), ("parties.0.encryption", new JsonObject { ["engine"] = "GMP", ["enginePeakMemoryBytes"] = 12_345 })])));
+        document["timing"]!["totalSeconds"] = 12.5;
+        document["ledger"]!["charges"]!.AsArray().Add(JsonNode.Parse("""{ "party": "bank", "epsilon": 1.5, "delta": 1e-5, "runs": 3 }"""));
+        string page = CompareReport.Of(document);
+        Assert.Equal(["mode | how | epsilon | delta | test AUC | s/epoch | x plain | bytes | x plain | peak memory | x plain | status",
+            "none | - | - | - | 0.8000 0.7500 to 0.8500 | 2.00 | 1.00 | 400 B | 1.00 | 400 B | 1.00 | ok",
+            "guest-only | - | - | - | 0.8000 0.7500 to 0.8500 | 1.00 | 0.50 | 400 B | 1.00 | - | - | ok",
+            "hdp-vfl | tight | 1 | 0.001 | 0.7000 0.7500 to 0.8500 | 40.00 | 20.0 | 400 B | 1.00 | 8000 B | 20.0 | ok",
+            "he | paillier | - | - | 0.8000 0.7500 to 0.8500 | 80.00 | 40.0 | 1400 B | 3.50 | 80.0 kB | 200 | ok"], PageTables.Table(page, "Rows"));
+        Assert.Contains("<td>none</td><td>-</td><td class=\"n\">-</td>", page, StringComparison.Ordinal);
+        Assert.Equal(["row | epsilon | AUC", "Plain | - | 0.8000 0.7500 to 0.8500", "Active party alone | - | 0.8000 0.7500 to 0.8500", "HDP-VFL (tight) | 1 | 0.7000 0.7500 to 0.8500", "HE (Paillier) | - | 0.8000 0.7500 to 0.8500"], PageTables.Table(page, "Quality"));
+        Assert.Equal(["row | figure | x plain", "Plain | 2.00 s | 1.00", "Active party alone | 1.00 s | 0.50", "HDP-VFL (tight) at epsilon 1 | 40.00 s | 20.0", "HE (Paillier) | 80.00 s | 40.0"], PageTables.Table(page, "Seconds an epoch, relative to plain"));
+        Assert.Equal(["row | figure | x plain", "Plain | 200 B | 1.00", "Active party alone | 200 B | 1.00", "HDP-VFL (tight) at epsilon 1 | 200 B | 1.00", "HE (Paillier) | 700 B | 3.50"], PageTables.Table(page, "Training bytes on the wire an epoch, relative to plain"));
+        Assert.Equal(["row | figure | x plain", "Plain | 400 B | 1.00", "HDP-VFL (tight) at epsilon 1 | 8000 B | 20.0", "HE (Paillier) | 80.0 kB | 200"], PageTables.Table(page, "Peak memory of the largest process, relative to plain"));
+        Assert.Equal(["row | process | peak memory", "Plain | bank | 200 B", "Plain | telco | 400 B", "HDP-VFL (tight) at epsilon 1 | bank | 4000 B", "HDP-VFL (tight) at epsilon 1 | telco | 8000 B",
+            "HE (Paillier) | bank | 8000 B", "HE (Paillier) | bank, engine of encryption | 12.3 kB", "HE (Paillier) | telco | 16.0 kB", "HE (Paillier) | arbiter | 30.0 kB", "HE (Paillier) | arbiter, engine of encryption | 50.0 kB"], PageTables.Table(page, "Peak memory of every process"));
+        Assert.Equal(["trade-off", "cost 4", "cost 4", "cost 3"], PageTables.Charts(page));
+        // Seconds and memory go from a half to forty and from one to two hundred.
+        Assert.Equal(2, page.Split("The axis is logarithmic").Length - 1);
+        string text = PageTables.Text(page);
+        Assert.All((string[])["Test AUC against epsilon", $"{Sentence(document, 3)} {(string)At(document, 3)["note"]!}", "this comparison charged 'bank' epsilon 1.5 at delta 1E-05 in 3 charged runs", "Job digest of the file"], said => Assert.Contains(said, text, StringComparison.Ordinal));
+        Assert.Equal(["Family: binomial", "Epochs: 2", "Train rows: 80", "Test rows: 20", "Transport: in-memory", "Processes: yes"], PageTables.Terms(page)[4..^2]);
+        Assert.Equal("Seconds in all: 12.5000", PageTables.Terms(page)[^1]);
+        Assert.StartsWith("Cores: ", PageTables.Terms(page)[0], StringComparison.Ordinal);
+        Assert.Matches("^FedLearn: [0-9.]+$", PageTables.Terms(page)[^2]);
+        Assert.DoesNotContain("Job digest", PageTables.Text(CompareReport.Of(ReportParts.ReadBack(Scene.Changed(document, ("job.digest", null))))), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Page_OfFewRows_HasTheChartsThatSayAnything()
+    {
+        // What has no epsilon has no line against it; one bar alone compares nothing.
+        JsonObject document = Document(Job(), Row(None, Job(), Report(2)), Row(Alone, Job(), Report(1, changes: [("parties.1", JsonNode.Parse("""{ "name": "telco", "bytesSent": 0, "peakMemoryBytes": 1, "releases": [] }""")), ("parties.0.releases", new JsonArray())])));
+        Assert.Equal(["cost 2"], PageTables.Charts(CompareReport.Of(document)));
+        Assert.DoesNotContain("The axis is logarithmic", CompareReport.Of(document), StringComparison.Ordinal);
+        JsonObject trained = Document(Job(), Row(None, Job(), Report(1, changes: [("metrics.test", null)])), Row(new CompareCase("he+dp") { Scheme = "ckks", Epsilon = 1, Delta = 0.001 }, Job(), Report(1, changes: [("metrics.test", null)])), Row(He with { Epochs = 1 }, Job(), Report(1)));
+        string page = CompareReport.Of(trained);
+        Assert.Contains("Training AUC against epsilon", page, StringComparison.Ordinal);
+        Assert.Equal(["row | epsilon | AUC", "Plain | - | 0.8000", "HE + DP (CKKS) | 1 | 0.8000"], PageTables.Table(page, "Quality"));
+    }
+
+    [Fact]
+    public void Show_OfAComparison_HasTheTableAndWhatThereIsToSay()
+    {
+        var refused = new CompareResult(OneRound) { Planned = 1 };
+        refused.Refuse(new PrivacyRefusedException("FL5020", "ledger", "the budget is spent.", "Raise it."));
+        var cut = new CompareResult(Tight) { Planned = 2, Run = Job() };
+        cut.Reports.Add(Report(1, changes: [("notice", "NOT PRIVATE: test noise")]));
+        cut.Refuse(new PrivacyRefusedException("FL5021", "ledger", "another one.", "Raise it."));
+        JsonObject document = Document(Job(), Row(None, Job(), Report(1)), cut, refused);
+        document["timing"]!["totalSeconds"] = 12.5;
+        using var error = new StringWriter();
+        System.CommandLine.ParseResult parsed = new System.CommandLine.RootCommand().Parse([]);
+        parsed.InvocationConfiguration.Error = error;
+        CompareTable.Show(document, Output.Terminal.Of(parsed));
+        string[] lines = error.ToString().ReplaceLineEndings("\n").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal("NOT PRIVATE: test noise", lines[0]);
+        Assert.All((string[])["Plain takes 1.00 s an epoch", "One-round at epsilon 1 was refused (FL5020).", "refused: One-round at epsilon 1: ledger: the budget is spent."], said => Assert.Single(lines, l => l.StartsWith(said, StringComparison.Ordinal)));
+        Assert.DoesNotContain(lines, l => l.StartsWith("refused: HDP-VFL", StringComparison.Ordinal)); // its sentence says so
+        Assert.Equal(CompareTable.Notes(document).Select(n => $"note: {n}"), lines.Where(l => l.StartsWith("note: ", StringComparison.Ordinal)));
+        Assert.Equal("12.5000 s in all.", lines[^1]);
+        Assert.True(lines.Count(l => l.StartsWith("| ", StringComparison.Ordinal)) == 4, error.ToString());
+    }
+
+    /// <summary>Rows that differ in one thing from those of the other tests.</summary>
+    [Fact]
+    public void Of_RowsOfOtherKinds_SayWhatIsSoThere()
+    {
+        var both = new CompareCase("he+dp") { Scheme = "paillier", Epsilon = 1, Delta = 0.001 };
+        JsonObject document = Document(Job(), Row(None, Job(), Report(1)), Row(both, Job(), Report(1, figure: .7)), Row(OneRound, Job(), Report(1)), Row(He with { Epochs = 1 }, Job(), Report(1), Report(1)));
+        // The scores of an encrypted job are the model's, on all rows.
+        Assert.Equal(.7, (double)At(document, 1)["metrics"]!["train"]!["auc"]!);
+        Assert.Null(At(document, 2)["metrics"]!["train"]);
+        Assert.Contains("Under encryption the residual", Sentence(document, 1), StringComparison.Ordinal);
+        Assert.Null(At(document, 2)["timing"]!["secondsPerEpoch"]);
+        Assert.Null(At(document, 2)["timing"]!["secondsPerLaterEpoch"]);
+        Assert.Null(At(document, 3)["metricsOfEach"]);
+        Assert.Contains("Only 1 of the job's epochs", (string)At(document, 3)["note"]!, StringComparison.Ordinal);
+        Assert.DoesNotContain("Under encryption", Sentence(document, 3), StringComparison.Ordinal);
+        Assert.Contains("No quality of training rows", (string)At(document, 2)["note"]!, StringComparison.Ordinal);
+        Assert.Null((string?)At(document, 0)["note"]);
+        Assert.Equal(0, (int)At(document, 0)["timing"]!["repeatsRefused"]!);
+        Assert.Contains(document["notes"]!.AsArray(), n => ((string)n!).Contains("but for rows of Paillier", StringComparison.Ordinal));
+        Assert.DoesNotContain(Document(Job(), Row(None, Job(), Report(1)))["notes"]!.AsArray(), n => ((string)n!).Contains("but for rows of Paillier", StringComparison.Ordinal));
+        Assert.Equal(Environment.ProcessorCount, (int)document["machine"]!["cores"]!);
     }
 
     /// <summary>A comparison that was interrupted in its first private run, when those before it had been refused.</summary>

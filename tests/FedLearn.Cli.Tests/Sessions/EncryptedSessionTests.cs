@@ -286,6 +286,31 @@ public class EncryptedSessionTests
         Assert.Null(HeRun.EngineOf((GlmRunFile)RunFile.Load(scene.Named("plain.json"))));
     }
 
+    [Theory]
+    [InlineData("paillier", PaillierVariant.Fast)]
+    [InlineData("paillier-fate", PaillierVariant.FateLike)]
+    [InlineData("paillier-textbook", PaillierVariant.Textbook)]
+    public void SchemeOf_Paillier_IsTheOneThatTheJobNames(string word, PaillierVariant variant)
+    {
+        using var scene = new Scene();
+        PaillierScheme scheme = Assert.IsType<PaillierScheme>(HeRun.SchemeOf((GlmRunFile)RunFile.Load(scene.Job(Encrypted(word, ("privacy.he.keyBits", 3072))))));
+        Assert.Equal((word, variant, 3072), (scheme.Name, scheme.Variant, scheme.KeyBits));
+    }
+
+    /// <summary>The noise of he+dp covers what rounding of columns does, which is to be small beside it.</summary>
+    [Theory]
+    [InlineData("he", 26)]
+    [InlineData("he+dp", 34)]
+    public void SchemeOf_Ckks_HasFinerColumnsUnderNoise(string mode, int columnBits)
+    {
+        using var scene = new Scene();
+        var run = (GlmRunFile)RunFile.Load(scene.Job(Encrypted("ckks", ("privacy.he.engine", "node"), ("privacy.mode", mode), ("privacy.epsilon", mode == "he" ? null : 1), ("privacy.delta", mode == "he" ? null : .001),
+            ("training.weightNorm", mode == "he" ? null : 1), ("preprocessing.rows", mode == "he" ? null : "clip"))));
+        double[] errors = [.. ((int[])[columnBits, 60 - columnBits]).Select(bits => CkksScheme.OnNode(1, bits).SumError(100, 1, 1))];
+        Assert.NotEqual(errors[0], errors[1]);
+        Assert.Equal(errors[0], Assert.IsType<CkksScheme>(HeRun.SchemeOf(run)).SumError(100, 1, 1));
+    }
+
     [Fact]
     public async Task Compare_WithPaillier_HasARowOfItsCost()
     {

@@ -258,6 +258,22 @@ public class PartyTests
         Assert.InRange(limits[1].TotalSeconds, least, most);
     }
 
+    /// <summary>Where the system chose the port, whoever comes back looks for the same one.</summary>
+    [Fact]
+    public async Task Party_HostThatLostItsPeer_IsAtTheSameAddressAgain()
+    {
+        using var scene = new Scene();
+        RunFile run = RunFile.Load(scene.Job(Scene.Sgd()));
+        CancellationToken stop = TestContext.Current.CancellationToken;
+        PartyTask bank = new SessionOrder(run, "train") { KeepsRuns = true }.TaskOf("bank", null), telco = new SessionOrder(run, "train").TaskOf("telco", null);
+        var address = new TaskCompletionSource<Uri>();
+        Task<JsonObject> hosting = PartySupervisor.HostAsync(bank, new Uri("http://127.0.0.1:0"), run.Transport, address.SetResult, _ => { }, stop);
+        var leaving = new PartyTask("telco", telco.Terms, cancel => telco.Prepare(cancel) with { Run = (_, _, _) => throw new TimeoutException("gone") });
+        await Assert.ThrowsAsync<TimeoutException>(async () => await GrpcParty.JoinAsync(leaving, await address.Task, run.Transport, stop));
+        await GrpcParty.JoinAsync(telco, await address.Task, run.Transport with { ConnectTimeout = TimeSpan.FromSeconds(20) }, stop);
+        Assert.NotNull((await hosting)["metrics"]!["test"]);
+    }
+
     [Fact]
     public async Task Party_ActiveOneWasStoppedAndStaysAway_SaysWhyAndWhatToLookAt()
     {

@@ -156,6 +156,32 @@ public class TrainTests
         Assert.Contains($"warning: {warning}", run.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>The report of all parties together, and what is said of it.</summary>
+    [Fact]
+    public async Task Predict_OneRow_IsReportedWithWhatEveryPartySays()
+    {
+        using var scene = new Scene();
+        string job = scene.Job();
+        ToolRun trained = await ToolRun.Of("train", "--config", job, "--model", scene.At("models"));
+        Assert.True(trained.ExitCode == 0, trained.Error);
+        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Where(r => r["id"] == "c_0003").Select(r => $"{r["id"]},{r["calls"]},{r["debt"]}")]);
+        scene.Write("telco.schema.json", """{ "id": "id", "fields": [{ "name": "debt", "type": "numeric", "min": -2, "max": 2 }, { "name": "calls", "type": "numeric", "min": -1, "max": 1 }] }""");
+        ToolRun run = await ToolRun.Of("predict", "--config", job, "--model", scene.At("models"), "--out", scene.At("scores.csv"), "--json", "--report", scene.At("report.json"));
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Equal(run.Output, File.ReadAllText(scene.At("report.json")));
+        JsonObject document = JsonNode.Parse(run.Output)!.AsObject();
+        Assert.Equal(["job", "rows", "out", "notes", "ownRows", "alignment", "warnings"], document.Select(p => p.Key));
+        Assert.Equal(("scene", 1, scene.At("scores.csv"), 245), ((string)document["job"]!, (int)document["rows"]!, (string)document["out"]!, (int)document["ownRows"]!));
+        string note = (string)Assert.Single(document["notes"]!.AsArray())!;
+        Assert.StartsWith("telco: the schema is not the one the model was trained with", note, StringComparison.Ordinal);
+        string[] lines = run.Error.ReplaceLineEndings("\n").Split('\n');
+        Assert.Single(lines, $"note: {note}");
+        Assert.Single(lines, $"1 row scored of the 245 of 'bank': {scene.At("scores.csv")}");
+        // Each party knows what it tells of its own ids.
+        Assert.Equal(3, document["alignment"]!["leaks"]!.AsArray().Count);
+        Assert.Single(lines, l => l.StartsWith("warning: the passive parties' scores", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task Predict_BeyondNumbers_IsNoted()
     {

@@ -74,6 +74,15 @@ public class TuningTests
         Assert.Contains(note, error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Tune_ColumnConstantInOneFold_IsSaidOnceForAllCandidates()
+    {
+        using var scene = new Scene();
+        OneDebt(scene);
+        (JsonObject report, _) = await TuneAsync(scene.Job(("evaluation", null)), "--grid", Grid);
+        Assert.Single(report["warnings"]!.AsArray(), w => ((string)w!).StartsWith("fold ", StringComparison.Ordinal));
+    }
+
     /// <summary>What a private mode does with features does not depend on rows, but for the constants of scaling.</summary>
     [Fact]
     public async Task Tune_ColumnConstantInOneFoldOfAPrivateMode_IsRefusedByNameAndFold()
@@ -389,6 +398,35 @@ public class TuningTests
         Assert.All((JsonNode?[])[document["intervals"], document["evaluation"], document["objective"], document["job"]!["stopReason"]], Assert.Null);
     }
 
+    /// <summary>Of another name, another protection and to another party.</summary>
+    [Fact]
+    public async Task Totals_MessagesOfALaterRunAlone_AreOfAllRuns()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Of("train", "--config", scene.Job(Scene.Private()), "--json", "--in-process");
+        JsonObject Report() => JsonNode.Parse(run.Output)!.AsObject();
+        static JsonArray Releases(JsonObject report) => report["parties"]![1]!["releases"]!.AsArray();
+        JsonObject first = Report(), later = Report();
+        int before = Releases(first).Count;
+        foreach (string key in (string[])["name", "protection", "to"])
+            Releases(later).Add(Scene.Changed(Releases(Report())[0]!.DeepClone().AsObject(), (key, "another"), ("bytes", 7)));
+        new TuningTotals(first).Add(later);
+        Assert.Equal(before + 3, Releases(first).Count);
+        Assert.Equal([7, 7, 7], Releases(first).Skip(before).Select(r => (int)r!["bytes"]!));
+    }
+
+    /// <summary>The passive party stands first in the file, and has a budget of its own.</summary>
+    [Fact]
+    public async Task Tune_PartiesOfOtherOrderAndBudget_AreCountedByTheirOwn()
+    {
+        using var scene = new Scene();
+        JsonArray parties = JsonNode.Parse(File.ReadAllText(scene.Job()))!["parties"]!.AsArray();
+        JsonObject telco = Scene.Changed(parties[1]!.DeepClone().AsObject(), ("privacy", JsonNode.Parse("""{ "epsilon": 2, "delta": 0.0005 }""")));
+        (JsonObject report, string error) = await TuneAsync(scene.Job(Scene.Private(("parties", new JsonArray(telco, parties[0]!.DeepClone())))));
+        Assert.Equal([("bank", .001), ("telco", .0005)], report["tuning"]!["cost"]!.AsArray().Select(c => ((string)c!["party"]!, (double)c["delta"]!)));
+        Assert.True(error.IndexOf("costs 'bank' at most", StringComparison.Ordinal) < error.IndexOf("costs 'telco' at most", StringComparison.Ordinal), error);
+    }
+
     /// <summary>What the claim of all runs together protects, at the bank and at the telephone company.</summary>
     [Theory]
     [InlineData("hdp-vfl", "record", "declared", "for replacing one row of its table, against", "for replacing one row of its table, against")]
@@ -413,6 +451,36 @@ public class TuningTests
         Assert.All(Claims(Tuning(Disclosed)), c => Assert.StartsWith("training messages only; scores disclosed for every training row where it was tested on are outside this claim: ", c, StringComparison.Ordinal));
     }
 
+    /// <summary>What one candidate had in place of the file's values is not the job's.</summary>
+    [Fact]
+    public async Task Tune_PrivateMode_ReportsTheJobOfTheFile()
+    {
+        using var scene = new Scene();
+        string job = scene.Job(Scene.Private());
+        (JsonObject report, _) = await TuneAsync(job, "--grid", "model.l2=0.5,0.25");
+        JsonNode of = report["job"]!;
+        Assert.Equal((0.001, null, RunFile.Load(job).Digest("train"), null), ((double)of["l2"]!, (string?)of["digest"], (string)of["termsDigest"]!, (string?)of["stopReason"]));
+        // The figures are those of six runs of two epochs.
+        Assert.Equal(12, (int)report["timing"]!["epochs"]!);
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Equal(12, (int)p!["timing"]!["epochs"]!));
+        Assert.Equal([.5, .25], report["tuning"]!["candidates"]!.AsArray().Select(c => (double)c!["settings"]!["model.l2"]!));
+    }
+
+    /// <summary>One candidate has a mean, and the next has none: what is true of the table is said of it.</summary>
+    [Fact]
+    public async Task Tune_InterruptedAfterACandidateWithoutAMean_DoesNotSayThatNoneHasOne()
+    {
+        using var scene = new Scene();
+        // A quarter of the rows are positive. With so large a penalty none is predicted to be, so that there is no precision.
+        Dictionary<string, double> calls = scene.Cells("telco.csv").ToDictionary(r => r["id"], r => Scene.Number(r["calls"]));
+        scene.Write("bank.csv", ["id,y,age,income", .. scene.Cells("bank.csv").Select(r => $"{r["id"]},{(calls.GetValueOrDefault(r["id"]) < -.5 ? 1 : 0)},{r["age"]},{r["income"]}")]);
+        ToolRun run = await ToolRun.InterruptedAt("candidate 3 of 3", "train", "--config", scene.Job(("evaluation", null)), "--cross-validate", "3", "--grid", "model.l2=0.003,1e9,1", "--metric", "precision", "--report", scene.At("report.json"));
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        JsonObject report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!.AsObject();
+        Assert.Equal(["ok", "undefined", "interrupted"], report["tuning"]!["candidates"]!.AsArray().Select(c => (string)c!["status"]!));
+        Assert.DoesNotContain(report["warnings"]!.AsArray(), w => ((string)w!).Contains("no candidate has a mean", StringComparison.Ordinal));
+    }
+
     private static GlmRunFile Running(string job) => RunFile.Load(job).As<GlmRunFile>("train");
 
     private static string ReportEpsilon(double epsilon) => epsilon.ToString("G4", System.Globalization.CultureInfo.InvariantCulture);
@@ -429,11 +497,13 @@ public class TuningTests
         Assert.Contains("--fresh", run.Error, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Tune_BudgetForOneRunOnly_IsRefusedBeforeTheFirst()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Tune_BudgetForOneRunOnly_IsRefusedBeforeTheFirst(int party)
     {
         using var scene = new Scene();
-        string job = scene.Job(Scene.Private(("parties.1.ledger.budget", JsonNode.Parse("""{ "epsilon": 1.5, "delta": 0.001 }"""))));
+        string job = scene.Job(Scene.Private(($"parties.{party}.ledger.budget", JsonNode.Parse("""{ "epsilon": 1.5, "delta": 0.001 }"""))));
         ToolRun run = await ToolRun.Of("train", "--config", job, "--cross-validate", "3", "--json");
         Assert.Equal((5, ""), (run.ExitCode, run.Output));
         Assert.Contains("(FL5020)", run.Error, StringComparison.Ordinal);
@@ -515,6 +585,7 @@ public class TuningTests
     [InlineData(2, "FL2171", false, "--cross-validate", "3", "--grid", "model.l3=1")]
     [InlineData(2, "FL2173", false, "--cross-validate", "3", "--grid", "training.weightNorm=1,2")]
     [InlineData(2, "FL2173", false, "--cross-validate", "3", "--grid", "preprocessing.rowNorm=1,2")]
+    [InlineData(2, "FL2173", false, "--cross-validate", "3", "--grid", "training.optimizer=sgd,lbfgs;training.stepSize=0.5,1")]
     [InlineData(2, "FL2101", false, "--grid", "model.l2=1")]
     [InlineData(2, "FL2101", false, "--metric", "auc")]
     [InlineData(2, "FL2006", false, "--cross-validate", "3", "--grid", "model.l2=-1,-2")]

@@ -188,6 +188,37 @@ public class TuneTests
         }
     }
 
+    /// <summary>Each run by itself is within the budget.</summary>
+    [Fact]
+    public async Task TuneAsync_BudgetForOneRunOnly_IsRefusedBeforeTheFirst()
+    {
+        (GlmJob job, GlmPartyInput[] inputs, InMemoryLedger[] ledgers) = Private(PrivacyMode.HdpVfl, PrivacyUnit.Record);
+        inputs[1] = inputs[1] with { Ledger = new OneRunLedger(ledgers[1], GaussianDp.Mu(1, 1e-5)) };
+        var told = new Told();
+        PrivacyRefusedException error = await Assert.ThrowsAsync<PrivacyRefusedException>(() => LocalFederation.TuneAsync(Penalties(job, 0.1, 0.5), inputs, new() { Folds = 3 }, progress: told, cancellationToken: Stop));
+        Assert.Equal(PrivacyErrors.BudgetSpent, error.Id);
+        Assert.Empty(told.All);
+        Assert.All(ledgers, ledger => Assert.Empty(ledger.Entries));
+    }
+
+    /// <summary>A ledger that has room for what one run costs, and has no entry of those that it refuses.</summary>
+    private sealed class OneRunLedger(InMemoryLedger inner, double mu) : IPrivacyLedger
+    {
+        public string? Warning => null;
+
+        public IReadOnlyList<LedgerEntry> Entries => inner.Entries;
+
+        public void Check(PrivacyCharge charge)
+        {
+            if (charge.MuSquared > 1.5 * mu * mu)
+                throw new PrivacyRefusedException(PrivacyErrors.BudgetSpent, "ledger", "the budget is spent.", "Raise it.");
+        }
+
+        public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => inner.Reserve(charge, kept);
+
+        public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+    }
+
     /// <summary>A tuning that was cut off, by a crash or a stop, and one that has ended, are paid for again by the next one.</summary>
     [Theory]
     [InlineData(PrivacyMode.HdpVfl, 2, 2)]

@@ -105,7 +105,7 @@ public class SessionRunnerTests
     {
         order.Workers!.Keep("bank", bank);
         order.Workers.Keep("telco", telco);
-        return SessionRunner.RunAsync(order, inProcess: false, new Told<JobProgress>(progress.Add), log.Add, TestContext.Current.CancellationToken).WaitAsync(ToolProcess.Patience, TestContext.Current.CancellationToken);
+        return SessionRunner.RunAsync(order, inProcess: false, new SynchronousProgress<JobProgress>(progress.Add), log.Add, TestContext.Current.CancellationToken).WaitAsync(ToolProcess.Patience, TestContext.Current.CancellationToken);
     }
 
     /// <summary>A process that takes an order, says lines and, unless it ends otherwise, waits for the end of its standard input.</summary>

@@ -6,16 +6,6 @@ using FedLearn.Protocol;
 
 namespace FedLearn.Tests.Glm;
 
-/// <summary>Exact numbers in a message of the kind that the job says, whatever lattice they would be on.</summary>
-internal static class Scripted
-{
-    private static readonly LatticeVector Any = LatticeVector.Of([], 1, 1);
-
-    internal static Scores Scores(GlmPlan plan, double[] values) => plan.Packing(PartyRole.Passive) == ElementType.Lattice ? new(Any, values) : new(values, plan.ElementType);
-
-    internal static Residuals Residuals(GlmPlan plan, double[] values) => plan.Packing(PartyRole.Active) == ElementType.Lattice ? new(Any, values) : new(values, plan.ElementType);
-}
-
 /// <summary>Trains one real party against a peer that says what the script tells it to, whatever it hears.</summary>
 internal static class ScriptedPeer
 {

@@ -19,6 +19,9 @@ internal static unsafe class DenseKernels
     internal const int BlockRows = 256;
     private const int GradientBlocks = 64;
 
+    /// <summary>Rows of up to so many bytes are still in a cache when their gradient follows their scores. Without asking for memory ahead gradients of up to 6 MB were quicker, and those of 13 MB slower, on two cores of a Zen 5 with 2 MB of second-level cache.</summary>
+    private const int CachedBytes = 4 << 20;
+
     /// <summary>What <see cref="FeatureRows.Roundings"/> is for rows that store every cell: eight chains of d/8 cells and the way to one number; blocks of 256 rows, 16 of them, and some to spare.</summary>
     public static (double Score, double Gradient) Roundings(int columns) => ((columns / 8.0) + 16, BlockRows + 34);
 
@@ -117,7 +120,7 @@ internal static unsafe class DenseKernels
             double* sum = at->Partial + (long)block * columns;
             if (state is not IResidualBlocks residualBlocks)
             {
-                AddRows(at->X + (long)first * columns, columns, at->Residuals + first, end - first, sum);
+                AddRows(at->X + (long)first * columns, columns, at->Residuals + first, end - first, sum, (long)at->Rows * columns * sizeof(T) <= CachedBytes);
                 return;
             }
 
@@ -127,7 +130,7 @@ internal static unsafe class DenseKernels
                 T* x = at->X + (long)i * columns;
                 ScoreRows(x, columns, at->Weights, at->Scores + i, rows);
                 residualBlocks.Fill(i, new Span<double>(at->Scores + i, rows), new Span<double>(at->Residuals + i, rows));
-                AddRows(x, columns, at->Residuals + i, rows, sum);
+                AddRows(x, columns, at->Residuals + i, rows, sum, cached: true);
             }
         }
     }
@@ -271,9 +274,9 @@ internal static unsafe class DenseKernels
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddRows<T>(T* x, int columns, double* r, int rows, double* sum) where T : unmanaged
+    private static void AddRows<T>(T* x, int columns, double* r, int rows, double* sum, bool cached) where T : unmanaged
     {
-        int i = Vector512.IsHardwareAccelerated ? NarrowKernels.AddRows(x, columns, r, rows, sum) : 0, ahead = Ahead<T>(columns);
+        int i = Vector512.IsHardwareAccelerated ? NarrowKernels.AddRows(x, columns, r, rows, sum, cached) : 0, ahead = Ahead<T>(columns);
         for (; i + 4 <= rows; i += 4)
         {
             T* x0 = x + (long)i * columns, x1 = x0 + columns, x2 = x1 + columns, x3 = x2 + columns;

@@ -57,7 +57,7 @@ internal static class GroupSpeed
     {
         byte[] hashes = RandomNumberGenerator.GetBytes(Points * 64), points = new byte[Points * 32], products = new byte[Points * 32];
         string[] ids = [.. Enumerable.Range(0, Points).Select(i => $"id-{i:0000000000}")];
-        byte[] tag = HashToGroup.Tag(new byte[32]), buffer = [], encoded = [];
+        byte[] encoded = [];
         engines[0].Blind(hashes, scalar, points);
 
         List<Action> work = [];
@@ -73,19 +73,22 @@ internal static class GroupSpeed
 
         work.Add(() =>
         {
+            using var expander = new MessageExpander(HashToGroup.Tag(new byte[32]));
             for (int i = 0; i < Points; i++)
             {
                 int length = HashToGroup.Encode(ids[i], ref encoded);
-                HashToGroup.Expand(encoded.AsSpan(0, length), tag, hashes.AsSpan(i * 64, 64), ref buffer);
+                expander.Expand(encoded.AsSpan(0, length), hashes.AsSpan(i * 64, 64));
             }
         });
         work.Add(() =>
         {
+            using var sha256 = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             Span<byte> input = stackalloc byte[64], digest = stackalloc byte[32];
             for (int i = 0; i < Points; i++)
             {
                 points.AsSpan(i * 32, 32).CopyTo(input[32..]);
-                SHA256.HashData(input, digest);
+                sha256.AppendData(input);
+                sha256.GetHashAndReset(digest);
             }
         });
         work.Add(() => RowIds.Order(ids, 1));

@@ -94,19 +94,20 @@ internal static class ChunkProof
 
     private static byte[] Composites(ReadOnlySpan<byte> session, ReadOnlySpan<byte> commitment, ReadOnlySpan<byte> points, ReadOnlySpan<byte> products)
     {
-        byte[] seedTag = [.. "Seed-"u8, .. Context, .. session], tag = Tag(session), buffer = [];
+        byte[] seedTag = [.. "Seed-"u8, .. Context, .. session];
         byte[] seed = SHA512.HashData([.. Prefixed(commitment), .. Prefixed(SHA512.HashData([.. points, .. products])), .. Prefixed(seedTag)]);
         // The transcript of one pair; index, C[i] and D[i] are set anew.
         byte[] transcript = [.. Prefixed(seed), 0, 0, 0, PointBytes, .. new byte[PointBytes], 0, PointBytes, .. new byte[PointBytes], .. "Composite"u8];
         int at = 2 + seed.Length;
         byte[] scalars = new byte[points.Length];
         Span<byte> wide = stackalloc byte[64];
+        using var expander = new MessageExpander(Tag(session));
         for (int i = 0; i < points.Length / PointBytes; i++)
         {
             BinaryPrimitives.WriteUInt16BigEndian(transcript.AsSpan(at), (ushort)i);
             points.Slice(i * PointBytes, PointBytes).CopyTo(transcript.AsSpan(at + 4));
             products.Slice(i * PointBytes, PointBytes).CopyTo(transcript.AsSpan(at + 6 + PointBytes));
-            HashToGroup.Expand(transcript, tag, wide, ref buffer);
+            expander.Expand(transcript, wide);
             SodiumRistretto.Reduce(wide, scalars.AsSpan(i * ScalarBytes, ScalarBytes));
         }
 
@@ -115,9 +116,10 @@ internal static class ChunkProof
 
     private static void Challenge(ReadOnlySpan<byte> session, ReadOnlySpan<byte> commitment, ReadOnlySpan<byte> m, ReadOnlySpan<byte> z, ReadOnlySpan<byte> t2, ReadOnlySpan<byte> t3, Span<byte> challenge)
     {
-        byte[] transcript = [.. Prefixed(commitment), .. Prefixed(m), .. Prefixed(z), .. Prefixed(t2), .. Prefixed(t3), .. "Challenge"u8], buffer = [];
+        byte[] transcript = [.. Prefixed(commitment), .. Prefixed(m), .. Prefixed(z), .. Prefixed(t2), .. Prefixed(t3), .. "Challenge"u8];
         Span<byte> wide = stackalloc byte[64];
-        HashToGroup.Expand(transcript, Tag(session), wide, ref buffer);
+        using var expander = new MessageExpander(Tag(session));
+        expander.Expand(transcript, wide);
         SodiumRistretto.Reduce(wide, challenge);
     }
 

@@ -74,11 +74,13 @@ internal sealed class PreparedIds
             Parallel.For(0, (n + Chunk - 1) / Chunk, new ParallelOptions { MaxDegreeOfParallelism = threads }, chunk =>
             {
                 byte[] buffer = [];
+                using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
                 Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
                 for (int i = chunk * Chunk; i < Math.Min(n, (chunk + 1) * Chunk); i++)
                 {
                     int length = HashToGroup.Encode(ids[i] ?? throw new ArgumentException($"The id of row {i + 1} is null.", nameof(ids)), ref buffer);
-                    SHA256.HashData(buffer.AsSpan(0, length), digest);
+                    hash.AppendData(buffer, 0, length);
+                    hash.GetHashAndReset(digest);
                     digests[i] = BinaryPrimitives.ReadUInt128BigEndian(digest);
                 }
             });

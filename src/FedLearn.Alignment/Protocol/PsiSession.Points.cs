@@ -21,14 +21,15 @@ internal sealed partial class PsiSession
     private byte[] Blind(int chunk)
     {
         Span<int> order = _order.AsSpan(Start(chunk), Length(chunk, OwnCount));
-        byte[] points = new byte[order.Length * PointBytes], hashes = ArrayPool<byte>.Shared.Rent(ChunkIds * HashToGroup.UniformBytes), id = [], work = [];
+        byte[] points = new byte[order.Length * PointBytes], hashes = ArrayPool<byte>.Shared.Rent(ChunkIds * HashToGroup.UniformBytes), id = [];
+        using var expander = new MessageExpander(_tag);
         for (int i = 0; i < order.Length; i++)
         {
             Span<byte> hash = hashes.AsSpan(i * HashToGroup.UniformBytes, HashToGroup.UniformBytes);
             if (order[i] < _ids.Count)
             {
                 int length = HashToGroup.Encode(_ids[order[i]], ref id);
-                HashToGroup.Expand(id.AsSpan(0, length), _tag, hash, ref work);
+                expander.Expand(id.AsSpan(0, length), hash);
             }
             else
             {
@@ -98,11 +99,13 @@ internal sealed partial class PsiSession
     private void TagKeys(ReadOnlySpan<byte> products, Span<UInt128> keys)
     {
         Span<byte> input = stackalloc byte[PsiHello.SessionBytes + PointBytes], digest = stackalloc byte[DigestBytes];
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         _session.CopyTo(input);
         for (int i = 0; i < products.Length / PointBytes; i++)
         {
             products.Slice(i * PointBytes, PointBytes).CopyTo(input[PsiHello.SessionBytes..]);
-            SHA256.HashData(input, digest);                                     // tag = first t bytes of SHA-256(sid || point)
+            hash.AppendData(input);
+            hash.GetHashAndReset(digest);                                       // tag = first t bytes of SHA-256(sid || point)
             digest[_width..].Clear();
             keys[i] = BinaryPrimitives.ReadUInt128BigEndian(digest);
         }

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Security.Cryptography;
+using System.Text;
 using FedLearn.Alignment.Ristretto;
 using FedLearn.Alignment.Tests.Reference;
 using FedLearn.Coordination;
@@ -23,6 +24,17 @@ public sealed class PiecesTests
         byte[] buffer = [];
         int length = HashToGroup.Encode("  \u00E9a ", ref buffer);
         Assert.Equal([1, 1, 3, 0, 0, 0, 0xC3, 0xA9, (byte)'a'], buffer[..length]);
+    }
+
+    [Theory]
+    [MemberData(nameof(ReferenceHashTests.Vectors), MemberType = typeof(ReferenceHashTests))]
+    public void Expand_AfterALongerMessage_MatchesRfc9380(string message, string uniform)
+    {
+        using var expander = new MessageExpander(Encoding.ASCII.GetBytes("QUUX-V01-CS02-with-expander-SHA512-256"));
+        byte[] bytes = new byte[uniform.Length / 2];
+        expander.Expand(new byte[1000], bytes);
+        expander.Expand(Encoding.ASCII.GetBytes(message), bytes);
+        Assert.Equal(uniform, Convert.ToHexStringLower(bytes));
     }
 
     [Fact]

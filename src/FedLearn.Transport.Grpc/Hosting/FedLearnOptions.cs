@@ -24,6 +24,10 @@ public sealed class FedLearnOptions
     /// <value>Null, the default: the only peer with pins.</value>
     public string? Peer { get; set; }
 
+    /// <summary>An HTTP proxy through which a passive party calls the active one; set in code.</summary>
+    /// <value>Null, the default: it calls directly.</value>
+    public GrpcProxy? Proxy { get; set; }
+
     /// <summary>Whether to talk to other machines although nothing is encrypted.</summary>
     /// <value>Default false.</value>
     public bool AllowPlaintext { get; set; }

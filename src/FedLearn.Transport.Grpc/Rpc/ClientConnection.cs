@@ -66,7 +66,7 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
     /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
-    /// <exception cref="PeerException">FL4015: nobody listened in time; or the coordinator of a relayed connection refuses.</exception>
+    /// <exception cref="PeerException">FL4015: nobody listened in time; FL4044 to FL4049: a proxy does not lead there; or the coordinator of a relayed connection refuses.</exception>
     public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken, int windowBytes = WindowBytes)
     {
         options.Check();
@@ -81,9 +81,10 @@ internal sealed class ClientConnection : IDisposable
         }
 
         GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
-        string name = NameOf(address, options.Peer);
+        GrpcProxy? proxy = GrpcAddress.IsProtected(address, allowPlaintext: false) ? null : options.Proxy; // a proxy's own machine is never what is meant
+        string name = proxy is null ? NameOf(address, options.Peer) : $"{NameOf(address, options.Peer)} through {proxy.Name}";
         ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, name) : null;
-        NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, options.Peer, clock, cancellationToken).ConfigureAwait(false);
+        NetworkStream transport = await TcpDialer.DialAsync(address, proxy, options.ConnectTimeout, options.Peer, clock, cancellationToken).ConfigureAwait(false);
         return new ClientConnection(address, clock, name, options.Peer == GrpcRelay.CoordinatorName ? null : options.Peer, () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
     }
 

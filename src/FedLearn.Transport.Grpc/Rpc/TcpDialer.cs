@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using FedLearn.Diagnostics;
 using FedLearn.Protocol;
 using Polly;
 using Polly.Retry;
@@ -12,38 +13,55 @@ internal static class TcpDialer
 
     /// <summary>Connects. While nobody listens at the address it tries again, since nothing has been sent: a party may be started before its host.</summary>
     /// <param name="address">Where to.</param>
+    /// <param name="proxy">The proxy that leads there; null for none.</param>
     /// <param name="timeout">How long to try.</param>
     /// <param name="host">Name of the party that should listen there; null where it is not known.</param>
     /// <param name="clock">Clock of the time limit and of the pauses.</param>
     /// <param name="cancellationToken">Stops trying.</param>
-    /// <exception cref="Diagnostics.PeerException">FL4015: nobody listened in time.</exception>
-    public static async Task<NetworkStream> DialAsync(Uri address, TimeSpan timeout, string? host, TimeProvider clock, CancellationToken cancellationToken)
+    /// <exception cref="PeerException">FL4015: nobody listened in time; FL4044 to FL4049: the proxy does not lead there.</exception>
+    public static async Task<NetworkStream> DialAsync(Uri address, GrpcProxy? proxy, TimeSpan timeout, string? host, TimeProvider clock, CancellationToken cancellationToken)
     {
         using var timeUp = new CancellationTokenSource(timeout, clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeUp.Token, cancellationToken);
-        SocketException? last = null;
+        Exception? last = null;
         ResiliencePipeline attempts = new ResiliencePipelineBuilder { TimeProvider = clock }.AddRetry(new RetryStrategyOptions
         {
             MaxRetryAttempts = int.MaxValue,
             BackoffType = DelayBackoffType.Exponential,
             Delay = FirstPause,
             MaxDelay = LongestPause,
-            ShouldHandle = new PredicateBuilder().Handle<SocketException>(e => (last = e) is not null),
+            ShouldHandle = new PredicateBuilder().Handle<SocketException>(e => (last = e) is not null)
+                // An attempt that the end of the time cut off says less than the one before.
+                .Handle<PeerException>(e => ProxyDialer.MayPass(e) && (last = e.InnerException is OperationCanceledException && last is not null ? last : e) is not null),
         }).Build();
         try
         {
-            return await attempts.ExecuteAsync(async stop => await ConnectAsync(address, stop).ConfigureAwait(false), either.Token).ConfigureAwait(false);
+            return await attempts.ExecuteAsync(async stop => await (proxy is null ? ConnectAsync(address, stop) : ProxyDialer.ConnectAsync(proxy, address, host, stop)).ConfigureAwait(false), either.Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException e) when (cancellationToken.IsCancellationRequested)
         {
-            throw new Diagnostics.PeerException(ProtocolErrors.CannotConnect, ClientConnection.NameOf(address, host),
-                $"waited {timeout.TotalSeconds:0.#} s for {(host is null ? "the active party" : $"'{host}'")} or a coordinator to accept connections there, in vain{(last is null ? "" : $" ({last.SocketErrorCode})")}.",
-                "Start whichever of them listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds.", (Exception?)last ?? e)
+            throw new OperationCanceledException(e.Message, last ?? e, cancellationToken);
+        }
+        catch (OperationCanceledException) when (last is PeerException failed)
+        {
+            throw new PeerException(failed.Id, failed.Place, $"{failed.Cause} It was tried for {timeout.TotalSeconds:0.#} s.", failed.Remedy, failed) { Peer = host };
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new PeerException(ProtocolErrors.CannotConnect, ClientConnection.NameOf(address, host),
+                $"waited {timeout.TotalSeconds:0.#} s for {(host is null ? "the active party" : $"'{host}'")} or a coordinator to accept connections there, in vain{(last is SocketException { SocketErrorCode: var code } ? $" ({code})" : "")}.",
+                "Start whichever of them listens there, check the address and the firewall, or give it more time with transport.connectTimeoutSeconds."
+                    + ProxyHint(address, Environment.GetEnvironmentVariable("HTTPS_PROXY") ?? Environment.GetEnvironmentVariable("https_proxy")), last ?? e)
             { Peer = host };
         }
     }
 
-    private static async Task<NetworkStream> ConnectAsync(Uri address, CancellationToken cancellationToken)
+    // Programs that go through the proxy of the environment by themselves make users expect that of every one.
+    internal static string ProxyHint(Uri address, string? variable) => string.IsNullOrEmpty(variable) || GrpcAddress.IsProtected(address, allowPlaintext: false) ? ""
+        : " HTTPS_PROXY is set here and does not count: name the proxy in this party's settings (proxy) if it is the way out.";
+
+    /// <summary>One attempt.</summary>
+    internal static async Task<NetworkStream> ConnectAsync(Uri address, CancellationToken cancellationToken)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try

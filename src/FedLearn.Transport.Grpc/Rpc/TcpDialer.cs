@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using FedLearn.Diagnostics;
 using FedLearn.Protocol;
@@ -9,7 +10,10 @@ namespace FedLearn.Transport.Grpc.Rpc;
 /// <summary>Opens the TCP connection under a client's calls.</summary>
 internal static class TcpDialer
 {
-    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50), LongestPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50), LongestPause = TimeSpan.FromSeconds(1), NextAddress = TimeSpan.FromMilliseconds(250);
+
+    // A minute in all, as long as a host waits for a silent client.
+    private const int FirstProbeSeconds = 20, ProbeSeconds = 10, Probes = 4;
 
     /// <summary>Connects. While nobody listens at the address it tries again, since nothing has been sent: a party may be started before its host.</summary>
     /// <param name="address">Where to.</param>
@@ -63,10 +67,51 @@ internal static class TcpDialer
     /// <summary>One attempt.</summary>
     internal static async Task<NetworkStream> ConnectAsync(Uri address, CancellationToken cancellationToken)
     {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        IPAddress[] addresses = await Dns.GetHostAddressesAsync(address.DnsSafeHost, cancellationToken).ConfigureAwait(false);
+        return await FirstAsync(addresses, (one, stop) => ConnectAsync(one, address.Port, stop), cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The first connection to any address of a name. The next one is called too where one has not answered for a moment: packets to it may be dropped on the way, as those of IPv6 often are (RFC 8305).</summary>
+    /// <param name="addresses">The addresses, at least one.</param>
+    /// <param name="call">Connects to one.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    /// <exception cref="SocketException">None can be reached: what the last to answer failed with.</exception>
+    internal static async Task<T> FirstAsync<T>(IReadOnlyList<IPAddress> addresses, Func<IPAddress, CancellationToken, Task<T>> call, CancellationToken cancellationToken) where T : IDisposable
+    {
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var calls = new List<Task<T>>();
         try
         {
-            await socket.ConnectAsync(address.DnsSafeHost, address.Port, cancellationToken).ConfigureAwait(false);
+            for (int called = 0; ;)
+            {
+                if (called < addresses.Count)
+                    calls.Add(call(addresses[called++], over.Token));
+                Task pause = Task.Delay(called < addresses.Count ? NextAddress : Timeout.InfiniteTimeSpan, over.Token);
+                if (await Task.WhenAny([.. calls, pause]).ConfigureAwait(false) is Task<T> ended)
+                {
+                    calls.Remove(ended);
+                    if (ended.IsCompletedSuccessfully || (calls.Count == 0 && called == addresses.Count))
+                        return await ended.ConfigureAwait(false);
+                }
+
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+        }
+        finally
+        {
+            await over.CancelAsync().ConfigureAwait(false);
+            foreach (Task<T> late in calls)
+                _ = late.ContinueWith(static task => task.Result.Dispose(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
+        }
+    }
+
+    private static async Task<NetworkStream> ConnectAsync(IPAddress address, int port, CancellationToken cancellationToken)
+    {
+        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            FindVanished(socket);
+            await socket.ConnectAsync(address, port, cancellationToken).ConfigureAwait(false);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch
@@ -74,5 +119,18 @@ internal static class TcpDialer
             socket.Dispose();
             throw;
         }
+    }
+
+    // A party that waits for a message sends nothing that could fail, and would wait for its whole time limit for a machine that vanished. The probes are TCP's, since servers of other makes refuse pings of HTTP/2.
+    private static void FindVanished(Socket socket)
+    {
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, FirstProbeSeconds);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, ProbeSeconds);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, Probes);
+        // The same for bytes on their way, which are not probed for: without it Linux sends them again for a quarter of an hour.
+        const int tcp = 6, userTimeout = 18;
+        if (OperatingSystem.IsLinux())
+            socket.SetRawSocketOption(tcp, userTimeout, BitConverter.GetBytes(1_000 * (FirstProbeSeconds + Probes * ProbeSeconds)));
     }
 }

@@ -17,13 +17,15 @@ public sealed record GrpcProxy
     /// <summary>How messages name it.</summary>
     internal string Name => $"proxy {GrpcAddress.Name(Address)}";
 
+    /// <summary>Why no proxy can be asked with this; null when one can.</summary>
+    internal string? Fault => Address is null || !GrpcAddress.IsAddress(Address) || GrpcAddress.IsEncrypted(Address) ? "the address of a proxy has the form http://host:port, without user and password."
+        : Credential?.UserName.Contains(':', StringComparison.Ordinal) == true ? "the user of a proxy has no colon, which ends it in the scheme Basic." : null;
+
     /// <summary>Refuses what no proxy can be asked with.</summary>
     /// <exception cref="ArgumentException">The address has not the form http://host:port, or the user has a colon.</exception>
     internal void Check()
     {
-        if (!GrpcAddress.IsAddress(Address) || GrpcAddress.IsEncrypted(Address))
-            throw new ArgumentException("The address of a proxy has the form http://host:port, without user and password.", nameof(Address));
-        if (Credential?.UserName.Contains(':', StringComparison.Ordinal) == true)
-            throw new ArgumentException("The user of a proxy has no colon, which ends it in the scheme Basic.", nameof(Credential));
+        if (Fault is { } fault)
+            throw new ArgumentException($"A proxy that cannot be used: {fault}");
     }
 }

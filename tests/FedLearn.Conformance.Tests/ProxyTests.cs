@@ -3,7 +3,6 @@ using System.Net.Sockets;
 using System.Text;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
-using FedLearn.Protocol;
 using FedLearn.Testing;
 using FedLearn.Tests.Shared;
 using FedLearn.Transport.Grpc;

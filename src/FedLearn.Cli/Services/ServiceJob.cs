@@ -63,7 +63,7 @@ internal sealed class ServiceJob
     private static readonly HashSet<string> Refusals =
         [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused,
         GrpcErrors.PeerExpired, GrpcErrors.PeerWrongName, GrpcErrors.PeerUnknown, GrpcErrors.PeerRevoked, GrpcErrors.PeerWithoutCertificate, GrpcErrors.PeerNotCheckable, GrpcErrors.RefusedByPeer,
-        GrpcErrors.NotTls, GrpcErrors.BindingMismatch];
+        GrpcErrors.NotTls, GrpcErrors.BindingMismatch, GrpcErrors.ProxyWantsCredentials, GrpcErrors.ProxyRefuses, GrpcErrors.NotAProxy];
 
     private readonly Lock _gate = new();
     private readonly string _results;

@@ -68,6 +68,7 @@ internal sealed class FedLearnOptionsCheck : IValidateOptions<FedLearnOptions>
         [
             .. Address(nameof(options.Listen), options.Listen, options),
             .. options.Host is { } host ? Address(nameof(options.Host), host, options) : [],
+            .. options.Proxy?.Fault is { } fault ? [Fault(nameof(options.Proxy), fault, "Give an address such as http://proxy.clinic.example:3128, and user and password as its Credential.")] : (string[])[],
             .. Time(nameof(options.ConnectTimeout), options.ConnectTimeout),
             .. Time(nameof(options.JoinTimeout), options.JoinTimeout),
             .. Time(nameof(options.ReceiveTimeout), options.ReceiveTimeout),

@@ -114,19 +114,28 @@ public class ServiceTests
     {
         using var scene = new Scene();
         int port = Scene.FreePort();
-        (string bank, string telco) = Job(scene, "alpha", port, ", \"allowPlaintext\": true");
-        File.WriteAllText(telco, File.ReadAllText(telco).Replace($"127.0.0.1:{port}", "http://bank.invalid:5301", StringComparison.Ordinal));
         await using var proxy = new ScriptedProxy(new Uri($"http://127.0.0.1:{port}"), ScriptedProxy.Yes);
-        // The proxy accepts for a host that is not there yet, and closes.
-        using ToolProcess service = ToolProcess.StartWith("FEDLEARN_PARTY__PROXY", proxy.Address.Authority, Service(scene, telco));
-        await service.SaysAsync("waits for the next session");
-        Assert.Equal([("alpha", "ready", null)], Jobs((await GetAsync(service, "readyz")).Body));
+        await using var strict = new ScriptedProxy(null, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+        (string bank, string telco) = Proxied("alpha", proxy);
+        (_, string unknown) = Proxied("beta", strict);
+        using ToolProcess service = ToolProcess.Start(Service(scene, telco, unknown));
+        // The proxy accepts for a host that is not there yet, and closes: the job waits as for any host. Credentials that are missing are for somebody to mend.
+        await service.SaysAsync("[alpha/telco] waits for the next session");
+        await service.SaysAsync("[beta/telco] waits for the next session");
+        Assert.Equal([("alpha", "ready", null), ("beta", "waiting", GrpcErrors.ProxyWantsCredentials)], Jobs((await GetAsync(service, "readyz")).Body));
         ToolRun run = await ToolRun.Of("party", "--config", bank);
         Assert.True(run.ExitCode == 0, run.Error + service.Error);
         await service.SaysAsync("session finished");
         Assert.All(proxy.Heads, head => Assert.StartsWith("CONNECT bank.invalid:5301 HTTP/1.1", head, StringComparison.Ordinal));
         ToolProcess.Send(service.Id, ToolProcess.Terminate);
         Assert.Equal(0, (await service.EndAsync()).ExitCode);
+
+        (string Bank, string Telco) Proxied(string name, ScriptedProxy by)
+        {
+            (string bank, string telco) = Job(scene, name, port, $", \"allowPlaintext\": true, \"proxy\": \"{by.Address.Authority}\"");
+            File.WriteAllText(telco, File.ReadAllText(telco).Replace($"127.0.0.1:{port}", "http://bank.invalid:5301", StringComparison.Ordinal));
+            return (bank, telco);
+        }
     }
 
     [Fact]

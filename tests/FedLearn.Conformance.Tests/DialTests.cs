@@ -20,13 +20,14 @@ public sealed class DialTests
     {
         IPAddress[] addresses = [IPAddress.Parse("2001:db8::1"), IPAddress.Parse("192.0.2.1"), IPAddress.Parse("192.0.2.2"), IPAddress.Parse("192.0.2.3")];
         var called = new List<IPAddress>();
+        var never = new TaskCompletionSource<MemoryStream>();
         CancellationToken first = default;
-        using MemoryStream found = await TcpDialer.FirstAsync(addresses, async (address, stop) =>
+        using MemoryStream found = await TcpDialer.FirstAsync(addresses, (address, stop) =>
         {
             called.Add(address);
             if (address == addresses[0])
-                await Task.Delay(Timeout.InfiniteTimeSpan, first = stop);
-            return address == addresses[1] ? throw new SocketException((int)SocketError.NetworkUnreachable) : new MemoryStream();
+                first = stop;
+            return address == addresses[0] ? never.Task : address == addresses[1] ? Task.FromException<MemoryStream>(new SocketException((int)SocketError.NetworkUnreachable)) : Task.FromResult(new MemoryStream());
         }, Stop).WaitAsync(ChannelConformance.Patience);
         Assert.Equal(addresses[..3], called);
         Assert.True(first.IsCancellationRequested);

@@ -10,7 +10,7 @@ namespace FedLearn.Transport.Grpc.Rpc;
 /// <summary>Opens the TCP connection under a client's calls.</summary>
 internal static class TcpDialer
 {
-    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50), LongestPause = TimeSpan.FromSeconds(1), NextAddress = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(50), LongestPause = TimeSpan.FromSeconds(1), NextAddress = TimeSpan.FromMilliseconds(250), LongestCall = TimeSpan.FromSeconds(10);
 
     // A minute in all, as long as a host waits for a silent client.
     private const int FirstProbeSeconds = 20, ProbeSeconds = 10, Probes = 4;
@@ -68,7 +68,17 @@ internal static class TcpDialer
     internal static async Task<NetworkStream> ConnectAsync(Uri address, CancellationToken cancellationToken)
     {
         IPAddress[] addresses = await Dns.GetHostAddressesAsync(address.DnsSafeHost, cancellationToken).ConfigureAwait(false);
-        return await FirstAsync(addresses, (one, stop) => ConnectAsync(one, address.Port, stop), cancellationToken).ConfigureAwait(false);
+        // The system would call an address that does not answer for two minutes, in which the name may have got another one.
+        using var cut = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        cut.CancelAfter(LongestCall);
+        try
+        {
+            return await FirstAsync(addresses, (one, stop) => ConnectAsync(one, address.Port, stop), cut.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new SocketException((int)SocketError.TimedOut);
+        }
     }
 
     /// <summary>The first connection to any address of a name. The next one is called too where one has not answered for a moment: packets to it may be dropped on the way, as those of IPv6 often are (RFC 8305).</summary>

@@ -65,6 +65,6 @@ public static class GrpcAddress
     internal static string Name(Uri address) => address.GetLeftPart(UriPartial.Authority);
 
     // Uri leaves out a port that is its scheme's own, so host:443 and host:80 have one too.
-    private static bool IsAddress(Uri uri) => uri.IsAbsoluteUri && (uri.Scheme == Uri.UriSchemeHttp || uri.Scheme == Uri.UriSchemeHttps) && uri.Host.Length > 0
+    internal static bool IsAddress(Uri uri) => uri.IsAbsoluteUri && (uri.Scheme == Uri.UriSchemeHttp || uri.Scheme == Uri.UriSchemeHttps) && uri.Host.Length > 0
         && uri is { AbsolutePath: "/", Query: "", Fragment: "", UserInfo: "" };
 }

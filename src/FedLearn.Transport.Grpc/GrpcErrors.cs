@@ -33,6 +33,24 @@ public static class GrpcErrors
     /// <summary>The other side ended a call with a gRPC status that carries no FedLearn error.</summary>
     public const string CallFailed = "FL4043";
 
+    /// <summary>The HTTP proxy that a party's settings name accepts no connections.</summary>
+    public const string ProxyUnreachable = "FL4044";
+
+    /// <summary>The proxy asks for credentials, or does not accept those given.</summary>
+    public const string ProxyWantsCredentials = "FL4045";
+
+    /// <summary>The proxy refuses to connect to the address.</summary>
+    public const string ProxyRefuses = "FL4046";
+
+    /// <summary>The proxy cannot resolve or reach the address.</summary>
+    public const string ProxyCannotReach = "FL4047";
+
+    /// <summary>The proxy closed the connection without an answer.</summary>
+    public const string ProxyClosed = "FL4048";
+
+    /// <summary>What should be a proxy does not answer in HTTP.</summary>
+    public const string NotAProxy = "FL4049";
+
     /// <summary>A peer's certificate, or one that vouches for it, has expired or is not valid yet.</summary>
     public const string PeerExpired = "FL4130";
 

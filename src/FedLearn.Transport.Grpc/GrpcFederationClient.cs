@@ -23,7 +23,7 @@ public static class GrpcFederationClient
     /// <param name="cancellationToken">Stops waiting.</param>
     /// <returns>The session, with one channel.</returns>
     /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
-    /// <exception cref="PeerException">The address would need encryption (FL4040), cannot be reached (FL4015) or does not speak gRPC (FL4042);
+    /// <exception cref="PeerException">The address would need encryption (FL4040), cannot be reached (FL4015; FL4044 to FL4049 through a proxy) or does not speak gRPC (FL4042);
     /// the host refuses (FL4010 to FL4013), or gives up by an error of its own (FL4008); a party does not appear (FL4016); the connection is lost (FL4007); one side does not accept the other's certificate
     /// (FL4130 to FL4137), or the two see different ones (FL4138).</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
@@ -88,7 +88,7 @@ public static class GrpcFederationClient
                 }
             }, cancellationToken).ConfigureAwait(false);
         }
-        catch (PeerException e) when (lost is not null && e.Id is ProtocolErrors.CannotConnect or ProtocolErrors.AlreadyJoined)
+        catch (PeerException e) when (lost is not null && (e.Id is ProtocolErrors.CannotConnect or ProtocolErrors.AlreadyJoined || ProxyDialer.MayPass(e)))
         {
             throw lost ?? e;
         }

@@ -28,6 +28,10 @@ public sealed record GrpcHostOptions
     /// <value>Default false.</value>
     public bool AlsoListens { get; init; }
 
+    /// <summary>An HTTP proxy through which to call the coordinator of <see cref="Relay"/>, unless that is on this machine.</summary>
+    /// <value>Default null: it is called directly.</value>
+    public GrpcProxy? Proxy { get; init; }
+
     /// <summary>How long a party that joined waits for the others; with <see cref="Relay"/>, also how long the start of the host waits for the coordinator.</summary>
     /// <value>Above zero and at most 24 days; never infinite, since a party that does not come would then keep the others for ever. Default one minute.</value>
     public TimeSpan JoinTimeout { get; init; } = TimeSpan.FromMinutes(1);
@@ -59,6 +63,7 @@ public sealed record GrpcHostOptions
         TimeLimit.Check(ShutdownTimeout);
         TimeLimit.Check(SilenceTimeout);
         ArgumentOutOfRangeException.ThrowIfLessThan(SilenceTimeout, TimeSpan.FromSeconds(3));
+        Proxy?.Check();
     }
 }
 
@@ -81,6 +86,10 @@ public sealed record GrpcClientOptions
     /// <summary>A coordinator through which to reach the party that hosts the session; the address that is asked for is then only its name.</summary>
     /// <value>Default null: it is reached at its address.</value>
     public GrpcRelay? Relay { get; init; }
+
+    /// <summary>An HTTP proxy through which to call the host or the coordinator, unless that is on this machine.</summary>
+    /// <value>Default null: it is called directly.</value>
+    public GrpcProxy? Proxy { get; init; }
 
     /// <summary>How long to try to connect: the host may start later than the parties that join it.</summary>
     /// <value>Above zero and at most 24 days; never infinite, since an address where nobody ever listens would then be no error. Default one minute.</value>
@@ -110,6 +119,7 @@ public sealed record GrpcClientOptions
         TimeLimit.Check(ShutdownTimeout);
         if (HeartbeatInterval != Timeout.InfiniteTimeSpan)
             ArgumentOutOfRangeException.ThrowIfLessThan(HeartbeatInterval, TimeSpan.FromSeconds(1));
+        Proxy?.Check();
     }
 }
 

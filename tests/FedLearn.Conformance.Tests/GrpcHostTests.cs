@@ -22,6 +22,7 @@ public sealed class GrpcHostTests
     public void Losses_HoldTheErrorsOfTheTransportThatTellOfALostConnection() => Assert.Superset(new HashSet<string>
     {
         GrpcErrors.WrongSession, GrpcErrors.CallFailed, GrpcErrors.RefusedByPeer, GrpcErrors.QuotaExceeded,
+        GrpcErrors.ProxyUnreachable, GrpcErrors.ProxyCannotReach, GrpcErrors.ProxyClosed,
         RelayErrors.TooManyConnections, RelayErrors.TooManyCalls, RelayErrors.TooManyBytes, RelayErrors.Stopping,
     }, ProtocolErrors.Losses.ToHashSet());
 

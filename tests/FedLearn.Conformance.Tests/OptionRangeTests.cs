@@ -136,6 +136,17 @@ public sealed class OptionRangeTests
             () => GrpcRejoiningClient.RunAsync(new Uri("http://127.0.0.1:9"), GrpcPairs.Request("telco"), (_, _) => Task.CompletedTask, options, cancellationToken: Stop));
     }
 
+    [Fact]
+    public void Application_ProxyThatNobodyCanAsk_IsRefused()
+    {
+        var options = new FedLearnOptions { Proxy = new GrpcProxy { Address = new Uri("http://proxy:3128"), Credential = new System.Net.NetworkCredential("user", "hidden") } };
+        Assert.True(new FedLearnOptionsCheck().Validate(null, options).Succeeded);
+        options.Proxy = options.Proxy with { Address = new Uri("http://user:hidden@proxy:3128") };
+        string fault = Assert.Single(new FedLearnOptionsCheck().Validate(null, options).Failures!);
+        Assert.Contains("FedLearn options, Proxy", fault, StringComparison.Ordinal);
+        Assert.DoesNotContain("hidden", fault, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(nameof(FedLearnOptions.ConnectTimeout))]
     [InlineData(nameof(FedLearnOptions.JoinTimeout))]

@@ -15,6 +15,9 @@ internal static class IdentityErrors
     /// <summary>A file that a new key or certificate would replace.</summary>
     public const string KeyExists = "FL2538";
 
+    /// <summary>The password for a proxy is missing, cannot be read, or lies in a file that others may read.</summary>
+    public const string ProxyPassword = "FL2544";
+
     /// <summary>A peer that nothing identifies: no pin, and no authority.</summary>
     public const string UnknownPeer = "FL2539";
 }

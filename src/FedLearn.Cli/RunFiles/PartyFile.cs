@@ -141,8 +141,10 @@ internal sealed record PartyFile
         PeerLink[] links = [.. Links(run, self, arbiter, self.Role == PartyRole.Passive ? null : listen ?? said.Relayed, activeAddress, arbiterAddress, said.Tls)];
         string[] misspelt = [.. CheckPeers(file, run, arbiter, links, said.Tls)];
         ignored.AddRange(ProtectionsWithoutUse(file, links, said.Relay));
+        if (file.Has("proxy") && new[] { activeAddress, arbiterAddress, said.Relay?.Coordinator }.All(called => called is null || PartyTransport.IsLocal(called)))
+            ignored.Add("proxy");
         faults.ThrowIfAny();
-        var transport = new PartyTransport { Security = said.Tls?.Security, AllowPlaintext = said.AllowPlaintext, Links = links };
+        var transport = new PartyTransport { Security = said.Tls?.Security, AllowPlaintext = said.AllowPlaintext, Proxy = said.Proxy, Links = links };
         string[] warnings = [.. transport.Warnings(name)];
         return new PartyFile
         {
@@ -199,6 +201,8 @@ internal sealed record PartyFile
 
         public required RelayRoute? Relay { get; init; }
 
+        public required GrpcProxy? Proxy { get; init; }
+
         /// <summary>Where parties are asked for through the coordinator.</summary>
         public required Uri? Relayed { get; init; }
 
@@ -241,6 +245,7 @@ internal sealed record PartyFile
             Tls = tls,
             AllowPlaintext = allowPlaintext,
             Relay = relay,
+            Proxy = ProxySettings.Of(file),
             Relayed = relay?.End(file.Has("tls")),
             Serve = kind == JobKind.Glm ? ServeOf(file.Object("serve")) : new ServeSettings(), // only generalised linear models are served
             Service = ServiceSettings.Of(file),

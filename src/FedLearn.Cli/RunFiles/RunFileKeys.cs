@@ -14,7 +14,7 @@ internal static class RunFileKeys
     private static readonly string[] Ledger = ["path", "budget"];
     private static readonly string[] JobAlignment = ["method", "output", "proof"];
     private static readonly string[] Tls = ["certificate", "key", "passwordVariable", "peers", "authorities", "deny", "revocationLists"];
-    private static readonly string[] Relay = ["address", "pins"];
+    private static readonly string[] Relay = ["address", "pins"], Proxy = ["address", "user", "passwordVariable", "passwordFile"];
     private static readonly string[] PartyAlignment = ["padTo", "threads", "engine", "sessionsPerDay", "peerIds", "state"];
 
     /// <summary>Keys of job.json. <c>[]</c> stands for any element of an array.</summary>
@@ -68,8 +68,9 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json of a recommendation model.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> DssmParty = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds", "resumeSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "proxy", "tls", "allowPlaintext", "ledger", "alignment", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds", "resumeSeconds"],
         ["relay"] = Relay,
+        ["proxy"] = Proxy,
         ["data"] = Recommendation,
         ["data.items"] = TableFile,
         ["data.view"] = TableFile,
@@ -84,8 +85,9 @@ internal static class RunFileKeys
     /// <summary>Keys of party.json. The names under <c>peers</c>, <c>tls.peers</c> and <c>serve.fallback</c> are the job's.</summary>
     public static readonly IReadOnlyDictionary<string, string[]> Party = new Dictionary<string, string[]>
     {
-        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "tls", "allowPlaintext", "ledger", "alignment", "serve", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds", "resumeSeconds"],
+        [""] = ["$schema", "job", "party", "data", "listen", "peers", "relay", "proxy", "tls", "allowPlaintext", "ledger", "alignment", "serve", "service", "quotas", "timeoutSeconds", "connectTimeoutSeconds", "resumeSeconds"],
         ["relay"] = Relay,
+        ["proxy"] = Proxy,
         ["data"] = Data,
         ["tls"] = Tls,
         ["alignment"] = PartyAlignment,

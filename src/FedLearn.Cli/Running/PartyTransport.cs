@@ -28,6 +28,9 @@ internal sealed record PartyTransport
     /// <summary>Whether addresses beyond this machine are used without encryption.</summary>
     public bool AllowPlaintext { get; init; }
 
+    /// <summary>The HTTP proxy through which the party calls others; null: it calls them directly.</summary>
+    public GrpcProxy? Proxy { get; init; }
+
     /// <summary>Connections that the party has.</summary>
     public required IReadOnlyList<PeerLink> Links { get; init; }
 
@@ -49,6 +52,7 @@ internal sealed record PartyTransport
         AlsoListens = listen is not null,
         Relay = Relay(settings, log),
         AllowPlaintext = settings.Party?.AllowPlaintext ?? false,
+        Proxy = settings.Party?.Proxy,
         Security = listen is null || listen.Scheme == Uri.UriSchemeHttps ? settings.Party?.Security : null,
         JoinTimeout = settings.ConnectTimeout,
         Quotas = settings.Quotas,
@@ -65,6 +69,7 @@ internal sealed record PartyTransport
         Security = host.Scheme == Uri.UriSchemeHttps ? settings.Party?.Security : null,
         Peer = peer,
         Relay = settings.Relay,
+        Proxy = settings.Party?.Proxy,
         ConnectTimeout = settings.ConnectTimeout,
         JoinTimeout = settings.ConnectTimeout,
         Channel = Channel(settings),

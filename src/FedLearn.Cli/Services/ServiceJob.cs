@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
@@ -62,7 +63,7 @@ internal sealed class ServiceJob
     private static readonly HashSet<string> Refusals =
         [ProtocolErrors.DifferentJob, ProtocolErrors.DifferentVersion, ProtocolErrors.UnknownParty, GrpcErrors.NotGrpc, GrpcErrors.PlaintextRefused,
         GrpcErrors.PeerExpired, GrpcErrors.PeerWrongName, GrpcErrors.PeerUnknown, GrpcErrors.PeerRevoked, GrpcErrors.PeerWithoutCertificate, GrpcErrors.PeerNotCheckable, GrpcErrors.RefusedByPeer,
-        GrpcErrors.NotTls, GrpcErrors.BindingMismatch];
+        GrpcErrors.NotTls, GrpcErrors.BindingMismatch, GrpcErrors.ProxyWantsCredentials, GrpcErrors.ProxyRefuses, GrpcErrors.NotAProxy];
 
     private readonly Lock _gate = new();
     private readonly string _results;
@@ -162,7 +163,7 @@ internal sealed class ServiceJob
                 if (wasUnable && !_refused)
                     _state = JobState.Ready; // what hindered this party itself is mended
             if (File is { Relay: null, ActiveParty: { } address })
-                await ProbeAsync(address, stop).ConfigureAwait(false);
+                await ProbeAsync(file, address, stop).ConfigureAwait(false);
             OutputFile.Guard(unfinished, () => DurableFile.CreateFolder(unfinished));
             PartyTask task = Watched(TaskOf(file, Path.Combine(unfinished, Models)));
             TransportSettings transport = file.TransportFor(GrpcRelay.Train);
@@ -264,23 +265,64 @@ internal sealed class ServiceJob
     };
 
     // Asks whether the active party is there before the data are read, which can take long.
-    private static async Task ProbeAsync(Uri address, CancellationToken stop)
+    private static async Task ProbeAsync(PartyFile file, Uri address, CancellationToken stop)
     {
+        if (file.Transport.Party?.Proxy is not null)
+        {
+            // Only a whole call tells who is behind a proxy.
+            GrpcClientOptions client = PartyTransport.Client(file.Transport, address, file.Run.Parties.First(party => party.Role == PartyRole.Active).Name);
+            try
+            {
+                await GrpcHealthClient.CheckAsync(address, options: client with { ConnectTimeout = ProbeTime }, cancellationToken: stop).ConfigureAwait(false);
+            }
+            catch (PeerException e) when (e.Id == GrpcErrors.CallFailed)
+            {
+                // A host without that service is there all the same.
+            }
+
+            return;
+        }
+
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stop);
         either.CancelAfter(ProbeTime);
-        using var socket = new TcpClient();
+        Exception? last = null;
         try
         {
-            await socket.ConnectAsync(address.IdnHost, address.Port, either.Token).ConfigureAwait(false);
+            // All at once: packets to one of them may be dropped on the way.
+            Task<Exception?>[] calls = [.. (await Dns.GetHostAddressesAsync(address.IdnHost, either.Token).ConfigureAwait(false)).Select(one => CallAsync(one))];
+            await foreach (Task<Exception?> call in Task.WhenEach(calls).ConfigureAwait(false))
+                if ((last = await call.ConfigureAwait(false)) is null)
+                    return;
         }
-        catch (Exception e) when (e is SocketException || (e is OperationCanceledException && !stop.IsCancellationRequested))
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
-            throw new PeerException(ProtocolErrors.CannotConnect, $"address {address.GetLeftPart(UriPartial.Authority)}", "nobody listens there at present.",
-                "The active party listens once its service or its session is started.", e);
+            last = e;
+        }
+        finally
+        {
+            await either.CancelAsync().ConfigureAwait(false);
+        }
+
+        stop.ThrowIfCancellationRequested();
+        throw new PeerException(ProtocolErrors.CannotConnect, $"address {address.GetLeftPart(UriPartial.Authority)}", "nobody listens there at present.",
+            "The active party listens once its service or its session is started.", last);
+
+        async Task<Exception?> CallAsync(IPAddress one)
+        {
+            try
+            {
+                using var socket = new TcpClient(one.AddressFamily);
+                await socket.ConnectAsync(one, address.Port, either.Token).ConfigureAwait(false);
+                return null;
+            }
+            catch (Exception e) when (e is SocketException or OperationCanceledException)
+            {
+                return e;
+            }
         }
     }
 
-    private bool IsIdle(FedLearnException e) => IsCounted && _session is null && e.Id is (ProtocolErrors.CannotConnect or ProtocolErrors.PartyMissing or ProtocolErrors.PeerGone or RunningErrors.NotBack);
+    private bool IsIdle(FedLearnException e) => IsCounted && _session is null && e.Id is (ProtocolErrors.CannotConnect or GrpcErrors.ProxyCannotReach or ProtocolErrors.PartyMissing or ProtocolErrors.PeerGone or RunningErrors.NotBack);
 
     private FedLearnException Failed(FedLearnException e, bool over = false)
     {

@@ -24,6 +24,10 @@ public sealed class FedLearnOptions
     /// <value>Null, the default: the only peer with pins.</value>
     public string? Peer { get; set; }
 
+    /// <summary>An HTTP proxy through which a passive party calls the active one; set in code.</summary>
+    /// <value>Null, the default: it calls directly.</value>
+    public GrpcProxy? Proxy { get; set; }
+
     /// <summary>Whether to talk to other machines although nothing is encrypted.</summary>
     /// <value>Default false.</value>
     public bool AllowPlaintext { get; set; }
@@ -64,6 +68,7 @@ internal sealed class FedLearnOptionsCheck : IValidateOptions<FedLearnOptions>
         [
             .. Address(nameof(options.Listen), options.Listen, options),
             .. options.Host is { } host ? Address(nameof(options.Host), host, options) : [],
+            .. options.Proxy?.Fault is { } fault ? [Fault(nameof(options.Proxy), fault, "Give an address such as http://proxy.clinic.example:3128, and user and password as its Credential.")] : (string[])[],
             .. Time(nameof(options.ConnectTimeout), options.ConnectTimeout),
             .. Time(nameof(options.JoinTimeout), options.JoinTimeout),
             .. Time(nameof(options.ReceiveTimeout), options.ReceiveTimeout),

@@ -93,6 +93,7 @@ public sealed class FedLearnSessions(IOptions<FedLearnOptions> options, TimeProv
                 AllowPlaintext = settings.AllowPlaintext,
                 Security = settings.Security,
                 Peer = settings.Peer,
+                Proxy = settings.Proxy,
                 ConnectTimeout = settings.ConnectTimeout,
                 JoinTimeout = settings.JoinTimeout,
                 Channel = channel,

@@ -41,6 +41,10 @@ internal static class RelayDialer
                 return await PairedAsync(stream, stop).ConfigureAwait(false);
             }, either.Token).ConfigureAwait(false);
         }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested && e.InnerException is PeerException proxy)
+        {
+            throw proxy;
+        }
         catch (Exception e) when (timeUp.IsCancellationRequested && !cancellationToken.IsCancellationRequested && e is OperationCanceledException or PeerException { Id: ProtocolErrors.CannotConnect or ProtocolErrors.PeerGone })
         {
             throw CannotConnect(relay, options.ConnectTimeout, accepted, e);

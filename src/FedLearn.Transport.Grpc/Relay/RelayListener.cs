@@ -39,7 +39,7 @@ internal sealed class RelayListener : IConnectionListener
     private RelayListener(RelayEndPoint endPoint, GrpcHostOptions options)
     {
         _endPoint = endPoint;
-        _options = new GrpcClientOptions { AllowPlaintext = options.AllowPlaintext, Security = options.Security, ConnectTimeout = options.JoinTimeout, ShutdownTimeout = options.ShutdownTimeout, Channel = options.Channel };
+        _options = new GrpcClientOptions { AllowPlaintext = options.AllowPlaintext, Security = options.Security, Proxy = options.Proxy, ConnectTimeout = options.JoinTimeout, ShutdownTimeout = options.ShutdownTimeout, Channel = options.Channel };
         // A coordinator that was killed comes back, and one that refuses now may have been given the right job by then: this side waits, and says so.
         _attempts = new ResiliencePipelineBuilder { TimeProvider = options.Channel.Clock }.AddRetry(new RetryStrategyOptions
         {

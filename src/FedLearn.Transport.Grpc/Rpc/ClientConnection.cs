@@ -24,7 +24,7 @@ internal sealed class ClientConnection : IDisposable
     private readonly ClientTls? _tls;
     private Stream? _stream;
     private readonly string? _peer;
-    private volatile bool _heard, _heardTls; // for plaintext only; over TLS, ClientTls knows
+    private volatile bool _heard, _heardTls; // of bytes as they come, before they are decrypted
 
     /// <param name="address">Where it leads, for messages.</param>
     /// <param name="clock">Clock of the time limits.</param>
@@ -37,7 +37,7 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
     private ClientConnection(Uri address, TimeProvider clock, string name, string? peer, Action kill, Stream stream, ClientTls? tls, TimeSpan heartbeat, int windowBytes)
     {
-        (_address, _clock, Name, _peer, _kill, _stream, _tls) = (address, clock, name, peer, kill, tls is null ? new ListeningStream(stream, Hear) : stream, tls);
+        (_address, _clock, Name, _peer, _kill, _stream, _tls) = (address, clock, name, peer, kill, new ListeningStream(stream, Hear), tls);
         var handler = new SocketsHttpHandler
         {
             UseProxy = false,
@@ -66,7 +66,7 @@ internal sealed class ClientConnection : IDisposable
     /// <param name="windowBytes">What a stream may receive ahead of its reader.</param>
     /// <exception cref="ArgumentOutOfRangeException">A time of the settings is out of its range.</exception>
     /// <exception cref="ConfigurationException">FL2530 to FL2534: the settings of identity cannot work.</exception>
-    /// <exception cref="PeerException">FL4015: nobody listened in time; or the coordinator of a relayed connection refuses.</exception>
+    /// <exception cref="PeerException">FL4015: nobody listened in time; FL4044 to FL4049: a proxy does not lead there; or the coordinator of a relayed connection refuses.</exception>
     public static async Task<ClientConnection> OpenAsync(Uri address, GrpcClientOptions options, CancellationToken cancellationToken, int windowBytes = WindowBytes)
     {
         options.Check();
@@ -81,9 +81,10 @@ internal sealed class ClientConnection : IDisposable
         }
 
         GrpcAddress.Check(address, options.AllowPlaintext, options.Security);
-        string name = NameOf(address, options.Peer);
+        GrpcProxy? proxy = GrpcAddress.IsProtected(address, allowPlaintext: false) ? null : options.Proxy; // a proxy's own machine is never what is meant
+        string name = proxy is null ? NameOf(address, options.Peer) : $"{NameOf(address, options.Peer)} through {proxy.Name}";
         ClientTls? tls = options.Security is { } security ? new ClientTls(security, options.Peer, name) : null;
-        NetworkStream transport = await TcpDialer.DialAsync(address, options.ConnectTimeout, options.Peer, clock, cancellationToken).ConfigureAwait(false);
+        NetworkStream transport = await TcpDialer.DialAsync(address, proxy, options.ConnectTimeout, options.Peer, clock, cancellationToken).ConfigureAwait(false);
         return new ClientConnection(address, clock, name, options.Peer == GrpcRelay.CoordinatorName ? null : options.Peer, () => transport.Socket.Close(timeout: 0), transport, tls, options.HeartbeatInterval, windowBytes);
     }
 
@@ -238,13 +239,13 @@ internal sealed class ClientConnection : IDisposable
 
     private PeerException Lost(Exception inner)
     {
-        if (_tls?.Explain(inner) is { } refusal)
+        if (_tls?.Explain(inner, _heard) is { } refusal)
             return refusal;
-        if (_heardTls)
+        if (_tls is null && _heardTls)
             return Failure(GrpcErrors.NotGrpc, "it listens with https, and the address that was called has http.", "Write https in its address, with tls at both parties.", inner);
-        // The handler calls a connection that ended without a byte an invalid response too. A forwarder of ports, of ssh say, with nobody behind it ends them so, and so do some that listen with https.
-        if (_tls is null && !_heard)
-            return Failure(ProtocolErrors.PeerGone, "the connection ended without an answer: it may listen with https, or nobody is behind the address yet.",
+        // The handler calls a connection that ended without a byte an invalid response too. A balancer or a forwarder of ports, of ssh say, with nobody behind it ends them so, and so do some that listen with https.
+        if (!_heard)
+            return Failure(ProtocolErrors.PeerGone, $"the connection ended without an answer: it may listen {(_tls is null ? "with" : "without")} https, or nobody is behind the address yet.",
                 "Check that the address is the right one, and whether it listens with https, look at its log, then start the party again.", inner);
         return IsForeign(inner) ? Failure(GrpcErrors.NotGrpc, "it does not speak gRPC.", "Check the address and the port, and whether it listens with https.", inner)
             : Failure(ProtocolErrors.PeerGone, "the connection ended before the session began.", "Check that the address is the right one, look at its log, then start the party again.", inner);

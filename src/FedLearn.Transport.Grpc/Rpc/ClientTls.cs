@@ -56,7 +56,9 @@ internal sealed class ClientTls
     }
 
     /// <summary>What a failure means that came before the first answer; null when it is no matter of identity.</summary>
-    public PeerException? Explain(Exception failure)
+    /// <param name="failure">The failure.</param>
+    /// <param name="answered">Whether the other side has sent anything: one that looks at certificates has said hello before.</param>
+    public PeerException? Explain(Exception failure, bool answered)
     {
         if (_refusal is { } refusal)
             return refusal;
@@ -68,7 +70,7 @@ internal sealed class ClientTls
             return RefusedByPeer(_place, "it ended the handshake with a TLS alert.", failure);
         if (all.Any(e => e is AuthenticationException))
             return new PeerException(GrpcErrors.NotTls, _place, "it does not speak TLS, or no version of it that is still safe.", "Check the address, the port and whether the other side listens with https.", failure);
-        return all.Any(e => e is HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError } or HttpIOException or IOException)
+        return answered && all.Any(e => e is HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError } or HttpIOException or IOException)
             ? RefusedByPeer(_place, "it ended the connection during the handshake.", failure) : null;
 
         static IEnumerable<Exception> Causes(Exception e)

@@ -59,7 +59,7 @@ internal static class PeerVerifier
         if (!vouched && chain.ChainStatus.Length > 0 && chain.ChainStatus.All(s => s.Status == X509ChainStatusFlags.NotTimeValid))
             throw new PeerException(GrpcErrors.PeerExpired, place, "a certificate that vouches for its own has expired or is not valid yet.", "Renew the authority's certificate, and check this machine's clock.");
         throw new PeerException(GrpcErrors.PeerUnknown, place, $"its certificate ({CertificatePin.OfKey(certificate)}) is {(vouched ? "from an authority, but bears no name of a peer" : "neither pinned nor from an authority")}.",
-            "If the peer confirms this pin by another way than this connection, list it under the peer's name.");
+            "If the peer confirms this pin by another way than this connection, list it under the peer's name. If it is not theirs, something on the way ends TLS with a certificate of its own (a proxy, a balancer, a firewall that inspects): have it pass TLS through.");
     }
 
     /// <summary>Refuses a certificate outside its time.</summary>

@@ -76,7 +76,7 @@ public static class ProtocolErrors
     /// <remarks>FL4041 and the later ones are those of the gRPC transport and of a coordinator, which document them: a host that was started anew does not know the session,
     /// one that ends or is full takes no call, and a connection that breaks in the midst of a call may say so in the words of its transport.</remarks>
     public static IReadOnlySet<string> Losses { get; } = new ReadOnlySet<string>(new HashSet<string> { PeerGone, TimedOut, CannotConnect, PartyMissing, EndNotHeard,
-        "FL4041", "FL4043", "FL4136", "FL4164", "FL4165", "FL4166", "FL4167", "FL4172" });
+        "FL4041", "FL4043", "FL4044", "FL4047", "FL4048", "FL4136", "FL4164", "FL4165", "FL4166", "FL4167", "FL4172" });
 
     internal static PeerException Peer(string id, string remote, string step, string cause, string remedy, Exception? inner = null) =>
         new(id, $"peer '{remote}', {step}", cause, remedy, inner) { Peer = remote };

@@ -4,6 +4,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Tests.RunFiles;
 
@@ -206,6 +207,70 @@ public sealed class PartyFileTests : IDisposable
     [Fact]
     public void Load_PinsOfACoordinatorWithoutEncryption_AreRefused() => Refused(Telco.Replace("\"peers\": { \"bank\": \"http://127.0.0.1:5301\" }",
         $"\"relay\": {{ \"address\": \"http://127.0.0.1:5300\", \"pins\": [\"sha256:{new string('a', 64)}\"] }}", StringComparison.Ordinal), RunFileErrors.Contradiction, "relay.pins");
+
+    private static string Proxied(string proxy, string address = "http://bank.example:5301") =>
+        Telco.Replace("http://127.0.0.1:5301", address, StringComparison.Ordinal).Replace("\"peers\"", $"\"allowPlaintext\": true, \"proxy\": {proxy}, \"peers\"", StringComparison.Ordinal);
+
+    [Fact]
+    public void Load_Proxy_IsThatOfAllCalls()
+    {
+        PartyFile party = Load(Proxied("\"proxy.telco.example:3128\""));
+        Assert.Equal(new GrpcProxy { Address = new Uri("http://proxy.telco.example:3128") }, PartyTransport.Client(party.Transport, party.ActiveParty!, "bank").Proxy);
+        Assert.Empty(party.Ignored);
+        Assert.NotNull(PartyTransport.Host(Load(Bank.Replace("\"listen\": \"127.0.0.1:5301\"", "\"allowPlaintext\": true, \"relay\": \"c.example:5300\", \"proxy\": \"[::1]:3128\"", StringComparison.Ordinal)).Transport, null).Proxy);
+    }
+
+    [Theory]
+    [InlineData("passwordFile")]
+    [InlineData("passwordVariable")]
+    public void Load_ProxyWithCredentials_TakesThePasswordFromWhereTheFileSays(string key)
+    {
+        string path = _folder.Write("proxy.secret", "pa:ss word\n");
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.GroupRead);
+        const string variable = "PARTY_FILE_TESTS_PROXY";
+        Environment.SetEnvironmentVariable(variable, "pa:ss word");
+        GrpcProxy proxy = Load(Proxied($$"""{ "address": "http://127.0.0.1:3128", "user": "svc", "{{key}}": "{{(key == "passwordFile" ? "proxy.secret" : variable)}}" }""")).Transport.Party!.Proxy!;
+        Assert.Equal(("svc", "pa:ss word"), (proxy.Credential!.UserName, proxy.Credential.Password));
+        Assert.DoesNotContain("pa:ss", proxy.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_ProxyWithoutUse_IsIgnored()
+    {
+        Assert.Equal(["allowPlaintext", "proxy"], Load(Proxied("\"proxy.telco.example:3128\"", "http://127.0.0.1:5301")).Ignored);
+        Assert.Equal(["proxy"], Load(Bank.Replace("\"listen\"", "\"proxy\": \"proxy.example:3128\", \"listen\"", StringComparison.Ordinal)).Ignored);
+    }
+
+    [Fact]
+    public void Load_FaultyProxy_NamesKeyAndNoSecret()
+    {
+        string open = _folder.Write("open.secret", "hidden");
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(open, UnixFileMode.UserRead | UnixFileMode.OtherRead);
+        (string Proxy, string Id, string Part)[] faults =
+        [
+            ("\"https://proxy.example:3128\"", RunFileErrors.Address, "proxy"),
+            ("\"http://svc:hidden@proxy.example:3128\"", RunFileErrors.Address, "do not belong into the address"),
+            ("{ \"address\": \"svc:hidden@proxy.example:3128\" }", RunFileErrors.Address, "proxy.address"),
+            ("\"proxy.example\"", RunFileErrors.Address, "proxy"),
+            ("{ \"user\": \"svc\" }", RunFileErrors.MissingKey, "proxy.address"),
+            ("{ \"address\": \"p:1\", \"user\": \"svc\" }", RunFileErrors.MissingKey, "proxy.passwordVariable"),
+            ("{ \"address\": \"p:1\", \"passwordFile\": \"open.secret\" }", RunFileErrors.MissingKey, "proxy.user"),
+            ("{ \"address\": \"p:1\", \"user\": \"s:v\", \"passwordVariable\": \"PATH\" }", RunFileErrors.OutOfRange, "proxy.user"),
+            ("{ \"address\": \"p:1\", \"user\": \"svc\", \"passwordVariable\": \"PATH\", \"passwordFile\": \"open.secret\" }", RunFileErrors.Contradiction, "proxy.passwordFile"),
+            ("{ \"address\": \"p:1\", \"user\": \"svc\", \"passwordVariable\": \"NO_SUCH_VARIABLE\" }", IdentityErrors.ProxyPassword, "'NO_SUCH_VARIABLE'"),
+            ("{ \"address\": \"p:1\", \"user\": \"svc\", \"passwordFile\": \"nowhere\" }", IdentityErrors.ProxyPassword, "nowhere"),
+            ("{ \"address\": \"p:1\", \"user\": \"svc\", \"password\": \"hidden\" }", RunFileErrors.UnknownKey, "proxy.password"),
+        ];
+        Assert.All(OperatingSystem.IsWindows() ? faults : [.. faults, ("{ \"address\": \"p:1\", \"user\": \"svc\", \"passwordFile\": \"open.secret\" }", IdentityErrors.ProxyPassword, "chmod 600")], fault =>
+        {
+            var error = Assert.Throws<ConfigurationException>(() => Load(Proxied(fault.Proxy)));
+            Assert.Equal(fault.Id, error.Id);
+            Assert.Contains(fault.Part, error.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain("hidden", error.Message, StringComparison.Ordinal);
+        });
+    }
 
     private const string Encrypted = """
         {

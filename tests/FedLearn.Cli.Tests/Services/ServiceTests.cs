@@ -10,6 +10,7 @@ using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Services;
 using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
+using FedLearn.Tests.Shared;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Tests.Services;
@@ -106,6 +107,35 @@ public class ServiceTests
         ToolRun end = await service.EndAsync();
         Assert.True(end.ExitCode == 0, end.Error);
         Assert.Contains("stopping: no new sessions", end.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Passive_OnlyWayOutIsAProxy_WaitsReadyAndTakesPart()
+    {
+        using var scene = new Scene();
+        int port = Scene.FreePort();
+        await using var proxy = new ScriptedProxy(new Uri($"http://127.0.0.1:{port}"), ScriptedProxy.Yes);
+        await using var strict = new ScriptedProxy(null, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+        (string bank, string telco) = Proxied("alpha", proxy);
+        (_, string unknown) = Proxied("beta", strict);
+        using ToolProcess service = ToolProcess.Start(Service(scene, telco, unknown));
+        // The proxy accepts for a host that is not there yet, and closes: the job waits as for any host. Credentials that are missing are for somebody to mend.
+        await service.SaysAsync("[alpha/telco] waits for the next session");
+        await service.SaysAsync("[beta/telco] waits for the next session");
+        Assert.Equal([("alpha", "ready", null), ("beta", "waiting", GrpcErrors.ProxyWantsCredentials)], Jobs((await GetAsync(service, "readyz")).Body));
+        ToolRun run = await ToolRun.Of("party", "--config", bank);
+        Assert.True(run.ExitCode == 0, run.Error + service.Error);
+        await service.SaysAsync("session finished");
+        Assert.All(proxy.Heads, head => Assert.StartsWith("CONNECT bank.invalid:5301 HTTP/1.1", head, StringComparison.Ordinal));
+        ToolProcess.Send(service.Id, ToolProcess.Terminate);
+        Assert.Equal(0, (await service.EndAsync()).ExitCode);
+
+        (string Bank, string Telco) Proxied(string name, ScriptedProxy by)
+        {
+            (string bank, string telco) = Job(scene, name, port, $", \"allowPlaintext\": true, \"proxy\": \"{by.Address.Authority}\"");
+            File.WriteAllText(telco, File.ReadAllText(telco).Replace($"127.0.0.1:{port}", "http://bank.invalid:5301", StringComparison.Ordinal));
+            return (bank, telco);
+        }
     }
 
     [Fact]

@@ -1,8 +1,5 @@
-using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
-using FedLearn.Data;
-using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 
@@ -12,7 +9,7 @@ namespace FedLearn.Dssm;
 internal sealed class DssmRun(DssmJob job, TowerThread thread)
 {
     /// <summary>Far beyond a clipped row with noise on it and any feature that a tower can tell from another, and far below what float32 overflows at.</summary>
-    private const double Largest = 1e12;
+    public const double Largest = 1e12;
 
     private double[] _rowNorms = [], _sum = [];
 
@@ -33,18 +30,21 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
 
     /// <summary>Whether the epoch of the best validation figure is kept: without validation events there is none to choose by, and the last one is.</summary>
     /// <param name="events">Number of validation events, which every party knows.</param>
-    public bool Validates(int events) => events > 0 && (Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate);
+    public bool Validates(int events) => events > 0 && Job.ValidationStop;
 
     public ElementType ElementType => Packing(noised: false);
+
+    /// <summary>Whether views add noise to their vectors.</summary>
+    public bool NoisesEmbeddings => Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings);
+
+    /// <summary>Whether the active party adds noise to the gradients that it returns.</summary>
+    public bool NoisesGradients => Job.Privacy.Noise.HasFlag(DssmNoise.Gradients);
 
     /// <summary>Whether views add noise to the vectors that measure the model.</summary>
     public bool NoisesEvaluation { get; init; }
 
     /// <summary>How vectors and gradients are packed.</summary>
-    public ElementType Packing(bool noised) => Packing(Job, noised);
-
-    /// <inheritdoc cref="Packing(bool)" />
-    public static ElementType Packing(DssmJob job, bool noised) => noised ? ElementType.Lattice : job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
+    public ElementType Packing(bool noised) => noised ? ElementType.Lattice : Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
 
     /// <summary>Rounds what is disclosed to the type that it is packed as, so that channels in memory carry the numbers that a wire would.</summary>
     public void RoundForWire(Span<double> values)
@@ -57,36 +57,16 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     /// private rows would end the session or not, and the peer would see which.</summary>
     /// <param name="values">The rows, one after the other. Their array is used where it is theirs alone.</param>
     /// <param name="width">Numbers of a row.</param>
-    public double[] Received(ReadOnlyMemory<double> values, int width) => Received(Job, values, width);
-
-    /// <inheritdoc cref="Received(ReadOnlyMemory{double}, int)" />
-    public static double[] Received(DssmJob job, ReadOnlyMemory<double> values, int width)
+    public double[] Received(ReadOnlyMemory<double> values, int width)
     {
         double[] rows = MemoryMarshal.TryGetArray(values, out ArraySegment<double> array) && array.Offset == 0 && array.Count == array.Array!.Length ? array.Array : values.ToArray();
-        if (job.Privacy.IsPrivate)
-            RowClip.Rows(rows, width, Largest * Math.Max(1, job.Privacy.Clip));
+        if (Job.Privacy.IsPrivate)
+            RowClip.Rows(rows, width, Largest * Math.Max(1, Job.Privacy.Clip));
         return rows;
     }
 
-    /// <summary>A party's own view, as its tower reads it. In a private job no number of it is larger than a public bound, for the same reason: a row whose vector overflows would end the session, and tell by that
-    /// which row it is. A map of each row by itself changes no claim.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="view">The view.</param>
-    public static ViewTable Own(DssmJob job, ViewTable view) => job.Privacy.IsPrivate ? view.Within(Largest) : view;
-
-    /// <summary>Says that numbers of a party's own view count as the bound: for its own report.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="party">The party.</param>
-    /// <param name="view">Its view as it brought it; null for none.</param>
-    public static IEnumerable<string> OwnWarnings(DssmJob job, string party, ViewTable? view)
-    {
-        if (job.Privacy.IsPrivate && view?.Rows.CountBeyond(Largest) is > 0 and var count)
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"{count:N0} {Counted.Noun(count, "number of the view", "numbers of the view")} of '{party}' {(count == 1 ? "is" : "are")} beyond 1e12 and count as 1e12; where that is another unit or a mistake, mend the cells{CellsOutside.OutsideClaims}");
-    }
-
     /// <summary>Whether all views get the same gradient, of the fused vector, and weigh it themselves.</summary>
-    public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || Job.Privacy.Noise.HasFlag(DssmNoise.Gradients));
+    public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || NoisesGradients);
 
     /// <summary>Samples evaluated at a time.</summary>
     public int EvaluationChunk => Math.Max(Job.Training.BatchSize, 1024);
@@ -94,8 +74,6 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     public int ViewIndex(string view) => Views.ToList().IndexOf(view);
 
     public double FixedWeight(string view) => Job.Model.ViewWeights.GetValueOrDefault(view, 1);
-
-    public int BatchesOf(int samples) => (samples + Job.Training.BatchSize - 1) / Job.Training.BatchSize;
 
     /// <summary>The samples of an epoch in their order.</summary>
     public int[] Order(int samples, int epoch) => SampleOrder.Of(samples, Job.Training.Seed, epoch);

@@ -38,7 +38,7 @@ internal static class EventWarnings
 
     private static IEnumerable<string> OfEvents(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains)
     {
-        if (trains && (job.Training.ValidationStop ?? !job.Privacy.IsPrivate) && sets[1].Events.Count == 0)
+        if (trains && job.ValidationStop && sets[1].Events.Count == 0)
             yield return "no event has the role validation: training ran all of its epochs, and the model is that of the last one; training.validationStop false asks for that";
         if (trains && job.Privacy.IsPrivate && table.Events.Any(e => e.Role == EventRole.ColdItem))
             yield return "items of the role cold-item were drawn as negatives like all others: which items are cold follows from events, on which a private job's negatives must not depend";

@@ -46,6 +46,9 @@ internal sealed class DevicePlan
     /// <summary>Threshold of an attempt of n clients: at least t, and 2t > n + c, so that no two disjoint halves can both be opened.</summary>
     public int ThresholdOf(int clients) => Math.Max(Threshold, (clients + Job.Privacy.Colluders) / 2 + 1);
 
+    /// <summary>Why so few devices make no attempt; null where they are enough.</summary>
+    public string? TooFew(int devices) => devices >= Threshold ? null : $"{devices} {Diagnostics.Counted.Noun(devices, "device takes", "devices take")} part, and the threshold is {Threshold}";
+
     /// <summary>Seed of a tower's starting values: 0 the items', from 1 the views'.</summary>
     public long SeedOf(int tower) => unchecked(Job.Training.Seed + tower * 0x632BE59BD9B4E019);
 

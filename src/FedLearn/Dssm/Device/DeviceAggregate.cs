@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Numerics.Tensors;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -48,15 +47,6 @@ internal sealed class DeviceAggregate(DevicePlan plan, DeviceCalibration? calibr
             for (int j = 0; j < length; j++)
                 sum[j] = _integers[j] * _step;
         return plan.IsPrivate ? (sum, 0) : (sum[..^1], sum[^1]);
-    }
-
-    /// <summary>The integers of a masked vector.</summary>
-    public static ulong[] Words(MaskedVector vector)
-    {
-        ulong[] words = new ulong[vector.Length];
-        for (int i = 0; i < words.Length; i++)
-            words[i] = BinaryPrimitives.ReadUInt64LittleEndian(vector.Values.Span[(i * sizeof(ulong))..]);
-        return words;
     }
 }
 

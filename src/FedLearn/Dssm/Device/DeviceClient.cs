@@ -305,11 +305,7 @@ public sealed class DeviceClient : IDisposable
 
     private Released<ModelUpdate> Update(ModelParameters model, int attempt)
     {
-        double[] update = new double[_work.UploadLength];
-        _work.Update(_data, model.Values.Span, _own, attempt, update.AsSpan(0, _work.FederatedLength));
-        if (!_plan.IsPrivate)
-            update[^1] = _data.Samples;
-        Released<ModelUpdate> released = _participation.Release(update);
+        Released<ModelUpdate> released = _participation.Release(_work.Upload(_data, model.Values.Span, _own, attempt).Numbers);
         // The attempt counts, durably, before a message of it leaves.
         (_memory.Participations, _memory.Own) = (_participation.Count, _own);
         _memory.Keep();

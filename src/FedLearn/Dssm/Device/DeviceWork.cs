@@ -72,6 +72,16 @@ internal sealed class DeviceWork : IDisposable
     public IReadOnlyList<(string Name, int Length)> FederatedBlocks =>
         [.. Enumerable.Range(0, _plan.ItemOnly ? 1 : _towers.Length).Select(b => (b == 0 ? "items" : "view " + _plan.Job.Views[b - 1].Name, _offsets[b + 1] - _offsets[b]))];
 
+    /// <summary>What a device uploads: its <see cref="Update"/>, and in mode none the number of its samples.</summary>
+    public (double[] Numbers, double Loss) Upload(DeviceData data, ReadOnlySpan<double> model, Span<double> own, int attempt)
+    {
+        double[] upload = new double[UploadLength];
+        double loss = Update(data, model, own, attempt, upload.AsSpan(0, FederatedLength));
+        if (!_plan.IsPrivate)
+            upload[^1] = data.Samples;
+        return (upload, loss);
+    }
+
     /// <summary>A device's update: unclipped in mode none without a clip, else of a norm of at most C. In private modes one that is no number becomes 0: the server picks the model, and a device that gave up there would tell of its
     /// rows by whether it did, without noise.</summary>
     /// <param name="data">The device's data.</param>

@@ -258,15 +258,8 @@ public sealed class SecureAggregationClient : IDisposable
         AggregationContext context = Attempt(active: true);
         int[] survivors = context.ReadList(unmask, Place);
         // The same list again after a restart: its signature may be lost, and is the same.
-        bool again = _returned && _phase == Phase.Consented && survivors.AsSpan().SequenceEqual(_survivors);
-        if (!again)
-        {
-            CheckFirst(survivors);
-            if (_phase != Phase.Uploaded)
-                throw AggregationContext.OutOfOrder(Place);
+        if (!(_returned && _phase == Phase.Consented && survivors.AsSpan().SequenceEqual(_survivors)))
             CheckList(context, survivors);
-        }
-
         _survivors = survivors;
         _phase = Phase.Consented;
         return context.Message(AggregationStep.Consent, new WireWriter().Bytes(_enrolment!.Sign(context.SignedList(Client, _rosterDigest, _sharers, survivors))));
@@ -292,9 +285,6 @@ public sealed class SecureAggregationClient : IDisposable
         else
         {
             int[] survivors = context.ReadList(request, Place);
-            CheckFirst(survivors);
-            if (_phase != Phase.Uploaded)
-                throw AggregationContext.OutOfOrder(Place);
             CheckList(context, survivors);
             _survivors = survivors;
         }
@@ -339,8 +329,8 @@ public sealed class SecureAggregationClient : IDisposable
         throw AggregationContext.OutOfOrder(Place);
     }
 
-    /// <summary>Refuses a list after the one that was signed or answered, and says when it asks for the other kind of share.</summary>
-    private void CheckFirst(int[] survivors)
+    /// <summary>Refuses a list after the one that was signed or answered, and says when it asks for the other kind of share; then one whose sum must not be opened.</summary>
+    private void CheckList(AggregationContext context, int[] survivors)
     {
         foreach ((int client, bool survived) in _asked)
             if (Array.BinarySearch(survivors, client) >= 0 != survived)
@@ -348,13 +338,8 @@ public sealed class SecureAggregationClient : IDisposable
                     "Do not trust the server: no honest one asks for both.");
         if (_asked.Count > 0 || _phase == Phase.Consented)
             throw Second();
-    }
-
-    private Diagnostics.PrivacyRefusedException Second() => AggregationErrors.Refused(AggregationErrors.SecondUnmask, Place,
-        "a second request to open a sum of the same attempt.", "Begin a new attempt: a client opens one sum of each.");
-
-    private void CheckList(AggregationContext context, int[] survivors)
-    {
+        if (_phase != Phase.Uploaded)
+            throw AggregationContext.OutOfOrder(Place);
         if (survivors.Length < context.Round.Threshold || survivors.Any(client => Array.BinarySearch(_sharers, client) < 0))
             throw AggregationErrors.Refused(AggregationErrors.ListRefused, Place, "the list of clients whose sum is to be opened is under the threshold, or names one that did not share.",
                 "Begin a new attempt with enough clients.");
@@ -362,6 +347,9 @@ public sealed class SecureAggregationClient : IDisposable
             throw AggregationErrors.Refused(AggregationErrors.ListWithoutMe, Place, "the list of clients whose sum is to be opened lacks this client, which uploaded.",
                 "Ask only clients of the sum.");
     }
+
+    private Diagnostics.PrivacyRefusedException Second() => AggregationErrors.Refused(AggregationErrors.SecondUnmask, Place,
+        "a second request to open a sum of the same attempt.", "Begin a new attempt: a client opens one sum of each.");
 
     private void CheckConsents(AggregationContext context, AggregationMessage message)
     {

@@ -163,9 +163,7 @@ public sealed class ItemIndex
     private void CheckVersion(string version, string place)
     {
         if (version != ModelVersion)
-        {
             throw new ConfigurationException(DssmServingErrors.MixedModelVersions, place, "the vectors come from another version of the model than the item index.",
                 "Build the index and the users' vectors with the same trained model.");
-        }
     }
 }

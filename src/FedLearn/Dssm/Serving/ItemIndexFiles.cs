@@ -68,11 +68,8 @@ public static class ItemIndexFiles
                 if (own.Length == 0)
                     throw CsvFile.Empty(CsvFile.Place(path, csv, Model), isFeature: false);
                 if ((version ??= own) != own)
-                {
                     throw new ConfigurationException(DssmServingErrors.MixedModelVersions, CsvFile.Place(path, csv, Model), "the lines name several versions of a model.",
                         "Export the items anew, all with the same trained model.");
-                }
-
                 ids.Add(item);
                 if (column < 0)
                     continue;

@@ -25,12 +25,7 @@ internal sealed class PackedItems
                 _panels[(((item / Panel * width) + d) * Panel) + (item % Panel)] = vectors[(item * width) + d];
     }
 
-    /// <summary>Lists of the users; the threads share blocks of users.</summary>
-    /// <param name="users">[count x width].</param>
-    /// <param name="count">Number of users.</param>
-    /// <param name="length">Length of a list, at least 1.</param>
-    /// <param name="exclude">Per user, rising indices.</param>
-    /// <param name="cancellationToken">Ends the search.</param>
+    /// <summary>Lists of users, [count x width], with what each excludes as rising indices; the threads share blocks of users.</summary>
     public RankedItem[][] Search(float[] users, int count, int length, int[][] exclude, CancellationToken cancellationToken)
     {
         var lists = new RankedItem[count][];

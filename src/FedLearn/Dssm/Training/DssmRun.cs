@@ -129,14 +129,3 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
         tower.Step(sum);
     }
 }
-
-/// <summary>Buffers that grow.</summary>
-internal static class Buffers
-{
-    public static Span<double> Of(ref double[] buffer, int length)
-    {
-        if (buffer.Length < length)
-            buffer = new double[length];
-        return buffer.AsSpan(0, length);
-    }
-}

@@ -39,11 +39,7 @@ public sealed class SecureAggregationClient : IDisposable
         (Client, _enrolment, _last) = (client, enrolment, last ?? (-1, -1));
     }
 
-    /// <summary>The client of an attempt in which an earlier object of it has uploaded: it can answer for that, and do nothing else of the attempt.</summary>
-    /// <param name="client">Its number.</param>
-    /// <param name="enrolment">Its signing key.</param>
-    /// <param name="round">Terms of the attempt.</param>
-    /// <param name="state">What <see cref="Save"/> gave.</param>
+    /// <summary>The client of an attempt in which an earlier object of it has uploaded, from what <see cref="Save"/> gave: it can answer for that, and do nothing else of the attempt.</summary>
     internal static SecureAggregationClient Restore(int client, EnrolmentKey? enrolment, AggregationRound round, Coordination.StateReader state)
     {
         var restored = new SecureAggregationClient(client, enrolment, (round.Round, round.Attempt))

@@ -77,10 +77,7 @@ internal sealed class StateReader
     private readonly string _place;
     private readonly Dictionary<string, ReadOnlyMemory<byte>> _parts = [];
 
-    /// <summary>Reads a state.</summary>
-    /// <param name="kind">As it was written.</param>
-    /// <param name="bytes">The state.</param>
-    /// <param name="place">Where it comes from, for errors.</param>
+    /// <summary>Reads a state of a kind, as it was written; the place is for errors.</summary>
     public StateReader(string kind, ReadOnlyMemory<byte> bytes, string place)
     {
         _place = place;
@@ -96,9 +93,6 @@ internal sealed class StateReader
     }
 
     /// <summary>The same state with another value of one part.</summary>
-    /// <param name="kind">As it was written.</param>
-    /// <param name="name">Name of the part.</param>
-    /// <param name="values">Its value.</param>
     public byte[] CopyWith(string kind, string name, ReadOnlySpan<int> values)
     {
         var copy = new StateWriter(kind);
@@ -122,14 +116,10 @@ internal sealed class StateReader
     /// <summary>A whole number that was kept among numbers.</summary>
     public int Whole(double number) => number is >= int.MinValue and <= int.MaxValue ? (int)number : throw Damaged();
 
-    /// <summary>Numbers.</summary>
-    /// <param name="name">Name of the part.</param>
-    /// <param name="length">How many there must be; null for any.</param>
+    /// <summary>Numbers, of which there must be as many as are asked for.</summary>
     public double[] Doubles(string name, int? length = null) => Numbers<double>(name, length);
 
-    /// <summary>Whole numbers.</summary>
-    /// <param name="name">Name of the part.</param>
-    /// <param name="length">How many there must be; null for any.</param>
+    /// <summary>Whole numbers, of which there must be as many as are asked for.</summary>
     public int[] Integers(string name, int? length = null) => Numbers<int>(name, length);
 
     /// <summary>The error of a part that does not fit what it is read for.</summary>

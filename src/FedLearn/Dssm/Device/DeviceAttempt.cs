@@ -7,17 +7,9 @@ using FedLearn.Protocol;
 namespace FedLearn.Dssm;
 
 /// <summary>One attempt at a round, at the server: invites devices, gives them the model, and adds up what they upload.</summary>
-/// <param name="plan">The job.</param>
-/// <param name="work">Shapes and noise of an update.</param>
-/// <param name="members">The devices.</param>
-/// <param name="enrolled">All enrolled devices.</param>
-/// <param name="offer">The invitation.</param>
 internal sealed class DeviceAttempt(DevicePlan plan, DeviceWork work, DeviceMembers members, IReadOnlyList<DeviceEnrolment> enrolled, DeviceInvitation offer)
 {
-    /// <summary>Makes the attempt.</summary>
-    /// <param name="connected">Devices that are there.</param>
-    /// <param name="state">The model; steps if the attempt comes to something.</param>
-    /// <param name="cancellationToken">Stops.</param>
+    /// <summary>Makes the attempt with the devices that are there; the model steps if it comes to something.</summary>
     public async Task<DeviceRound> RunAsync(IReadOnlyList<DeviceMember> connected, DeviceModelState state, CancellationToken cancellationToken)
     {
         bool masked = plan.Job.Privacy.SecureAggregation;

@@ -255,16 +255,17 @@ public sealed class DeviceClient : IDisposable
             request = consents;
         }
 
+        byte[] asked = SHA256.HashData([(byte)request.Step, .. request.Bytes.Span]);
         if (upload.Request.IsEmpty)
         {
             upload.Answer = Answering().Reveal(request).Bytes;
             // One kind of share a client, and once: the answer is kept, and the shares are gone, before it leaves.
-            (upload.Request, upload.Aggregation) = (SHA256.HashData([(byte)request.Step, .. request.Bytes.Span]), default);
+            (upload.Request, upload.Aggregation) = (asked, default);
             _memory.Keep();
             _answering?.Dispose();
             _answering = null;
         }
-        else if (!upload.Request.Span.SequenceEqual(SHA256.HashData([(byte)request.Step, .. request.Bytes.Span])))
+        else if (!upload.Request.Span.SequenceEqual(asked))
         {
             throw AggregationErrors.Refused(AggregationErrors.SecondUnmask, $"device '{_data.Device}'", "a second request to open a sum of the same attempt.",
                 "Begin a new attempt: a client opens one sum of each.");

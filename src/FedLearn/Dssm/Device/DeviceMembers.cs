@@ -47,7 +47,6 @@ internal sealed class DeviceMember(IPartyChannel channel)
 internal sealed class NothingKept : Exception;
 
 /// <summary>The devices that are connected with a server.</summary>
-/// <param name="options">Settings of the server.</param>
 internal sealed class DeviceMembers(DeviceServerOptions options)
 {
     private readonly Lock _gate = new();

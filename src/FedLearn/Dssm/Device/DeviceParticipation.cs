@@ -45,7 +45,7 @@ internal sealed class DeviceParticipation
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
         RandomNumberGenerator.Fill(bytes);
         // 53 bits: q is matched to within 2^-53, and never exceeded.
-        return (BitConverter.ToUInt64(bytes) >> 11) * (1.0 / (1L << 53)) < q;
+        return PublicRandom.Unit(BitConverter.ToUInt64(bytes)) < q;
     }
 
     /// <summary>Lets an update leave: noised once, kept and charged, in private modes; on the fixed point of the masks, or as it is, without.</summary>

@@ -130,14 +130,7 @@ internal sealed class DeviceWork : IDisposable
             TensorPrimitives.Multiply(vector, bound / norm * UnderTheBound, vector);
     }
 
-    /// <summary>Gradient of the summed loss over the device's samples at given parameters.</summary>
-    /// <param name="data">The device's data.</param>
-    /// <param name="parameters">All blocks.</param>
-    /// <param name="attempt">Attempt, for the negatives.</param>
-    /// <param name="step">Local step, for the negatives.</param>
-    /// <param name="first">First view that takes part.</param>
-    /// <param name="count">Number of views that take part.</param>
-    /// <param name="gradient">Receives all blocks.</param>
+    /// <summary>Gradient of the summed loss over the device's samples at given parameters, all blocks, with the views [first, first + count). Negatives follow from attempt and step.</summary>
     public double Gradient(DeviceData data, ReadOnlySpan<double> parameters, int attempt, int step, int first, int count, Span<double> gradient)
     {
         gradient.Clear();

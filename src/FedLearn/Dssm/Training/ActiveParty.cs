@@ -25,7 +25,7 @@ internal sealed class ActiveTowers(TowerThread thread, ITower items, IReadOnlyLi
 
     public ParameterOptimizer FusionOptimizer { get; } = new(optimizer);
 
-    public IReadOnlyList<ITower> All => [Items, .. Locals.Select(view => view.Tower)];
+    public IReadOnlyList<ITower> All { get; } = [items, .. locals.Select(view => view.Tower)];
 
     /// <summary>On the thread of towers, after what it still works on: a session may fail while it does.</summary>
     public ValueTask DisposeAsync() => new(thread.RunAsync(() =>
@@ -56,8 +56,6 @@ internal sealed class MadeTowers : IDisposable
 internal sealed class ActiveSamples
 {
     /// <summary>Takes a job's samples from the active party's tables.</summary>
-    /// <param name="party">The active party.</param>
-    /// <param name="sets">The samples of the session.</param>
     public ActiveSamples(DssmParty party, IReadOnlyList<SampleSet> sets)
     {
         (DssmJob job, InteractionTable table) = (party.Job, party.Input.Interactions!);

@@ -143,9 +143,6 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
     }
 
     /// <summary>Collects what a set of events is measured with, and leaves the measuring for later: nobody else has to wait for it.</summary>
-    /// <param name="round">Round of the messages.</param>
-    /// <param name="set">The set.</param>
-    /// <param name="cancellationToken">Stops.</param>
     /// <returns>Measures the present model, on the thread of towers, before they step again or are disposed of; gives null for an empty set.</returns>
     public async Task<Func<Task<RankingReport?>>> PrepareReportAsync(int round, int set, CancellationToken cancellationToken)
     {
@@ -207,11 +204,6 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
     }
 
     /// <summary>What the views of other parties send of some samples; under masks their sum, as one view.</summary>
-    /// <param name="round">Round of the messages.</param>
-    /// <param name="count">Samples.</param>
-    /// <param name="noised">Whether the views noise what they send.</param>
-    /// <param name="present">Which of the samples a view has a vector for.</param>
-    /// <param name="cancellationToken">Stops.</param>
     private async Task<ViewVectors> ReceiveAsync(int round, int count, bool noised, Func<ViewPeer, bool[]> present, CancellationToken cancellationToken)
     {
         if (!run.Job.MaskedSum)
@@ -265,7 +257,7 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
     /// <summary>The loss of a batch, once every view's vectors are there, and the gradients that answer them.</summary>
     private async Task<double> LossAsync(int round, int epoch, int batchNumber, int[] batch, CancellationToken cancellationToken)
     {
-        int[][] index = [.. towers.Locals.Select(view => batch.Select(i => run.Drops(epoch, i, run.ViewIndex(view.Name)) ? -1 : view.Samples[0][i]).ToArray())];
+        int[][] index = [.. towers.Locals.Select(view => batch.Select(i => run.Drops(epoch, i, view.Name) ? -1 : view.Samples[0][i]).ToArray())];
         var own = new ViewVectors([.. index.Select(rows => new double[rows.Length * _width])], [.. index.Select(rows => rows.Select(r => r >= 0).ToArray())]);
         int[] targets = [.. batch.Select(i => samples.Sets[0].Events[i].Item)];
         Task<int[]> forward = run.Thread.RunAsync(() =>
@@ -276,7 +268,7 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
             return negatives;
         });
         // Under masks a view's coin is its secret.
-        bool[] Kept(ViewPeer peer) => [.. batch.Select(i => peer.Present[0][i] && (run.Job.MaskedSum || !run.Drops(epoch, i, run.ViewIndex(peer.Name))))];
+        bool[] Kept(ViewPeer peer) => [.. batch.Select(i => peer.Present[0][i] && (run.Job.MaskedSum || !run.Drops(epoch, i, peer.Name)))];
         ViewVectors received = await ReceiveAsync(round, batch.Length, run.NoisesEmbeddings, Kept, cancellationToken).ConfigureAwait(false);
         int[] drawn = await forward.ConfigureAwait(false);
         return await run.Thread.RunAsync(() => Evaluate(own.Then(received), targets, drawn, epoch, batchNumber)).ConfigureAwait(false);
@@ -318,8 +310,6 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
 
     private async Task SendGradientsAsync(int round, int count, CancellationToken cancellationToken)
     {
-        bool noised = noise.Messages is not null;
-        int first = towers.Locals.Count;
         if (run.SharesGradient)
         {
             double[] shared = _gradients.Fused.AsSpan(0, count * _width).ToArray();
@@ -331,32 +321,25 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
             return;
         }
 
-        double[] factors = new double[count];
-        Array.Fill(factors, 1);
-        if (noised)
-        {
-            // One bound over what all views get for a sample: views that put their heads together see no more.
-            double[] squares = new double[count];
-            for (int i = 0; i < count; i++)
-                for (int p = 0; p < peers.Count; p++)
-                    squares[i] += TensorPrimitives.SumOfSquares<double>(_gradients.Views[first + p].AsSpan(i * _width, _width));
-            RowClip.Factors(squares, run.Job.Privacy.Clip, factors);
-        }
-
+        double[] factors = noise.Messages is null ? [] : JointFactors(count);
         for (int p = 0; p < peers.Count; p++)
         {
-            double[] own = GC.AllocateUninitializedArray<double>(count * _width);
-            for (int i = 0; i < count; i++)
-            {
-                Span<double> row = own.AsSpan(i * _width, _width);
-                if (factors[i] == 0)
-                    row.Clear(); // as ClippedRows does: 0 times what is no number is none
-                else
-                    TensorPrimitives.Multiply(_gradients.Views[first + p].AsSpan(i * _width, _width), factors[i], row);
-            }
-
+            double[] own = _gradients.Views[towers.Locals.Count + p].AsSpan(0, count * _width).ToArray();
+            for (int i = 0; i < factors.Length; i++)
+                ClippedRows.Scale(own.AsSpan(i * _width, _width), factors[i]);
             await _clock.WaitAsync(peers[p].Channel.SendAsync(round, Release(own), cancellationToken)).ConfigureAwait(false);
         }
+    }
+
+    // One bound over what all views get for a sample: views that put their heads together see no more.
+    private double[] JointFactors(int count)
+    {
+        double[] factors = new double[count];
+        for (int i = 0; i < count; i++)
+            for (int p = 0; p < peers.Count; p++)
+                factors[i] += TensorPrimitives.SumOfSquares<double>(_gradients.Views[towers.Locals.Count + p].AsSpan(i * _width, _width));
+        RowClip.Factors(factors, run.Job.Privacy.Clip, factors);
+        return factors;
     }
 
     private Released<EmbeddingGradients> Release(double[] gradients)
@@ -398,13 +381,7 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
         }
 
         for (int v = 0; v < towers.Locals.Count; v++)
-        {
-            Span<double> upstream = _gradients.Views[v].AsSpan(0, count * _width);
-            TensorPrimitives.Divide(upstream, divisor, upstream);
-            towers.Locals[v].Tower.Backward(upstream);
-            towers.Locals[v].Tower.Step();
-        }
-
+            run.StepTower(towers.Locals[v].Tower, _gradients.Views[v].AsSpan(0, count * _width), null, count);
         if (_gradients.Fusion.Length > 0)
         {
             TensorPrimitives.Divide(_gradients.Fusion, divisor, _gradients.Fusion);

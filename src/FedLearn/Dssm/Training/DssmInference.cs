@@ -128,7 +128,7 @@ public sealed class DssmInference
         using ITower tower = await thread.RunAsync(() => Restored(_party.Input.ViewTower, _model.View)).ConfigureAwait(false);
         if (tower.Inputs != view.Rows.Inputs)
             throw OtherShapes();
-        var run = new ViewRun(new DssmRun(_party.Job, thread) { Views = _model.Views, SetNames = sets }, tower, view, samples, channel, PartyNoise.None);
+        var run = new ViewRun(new DssmRun(_party.Job, thread) { Views = [.. _model.Views], SetNames = sets }, tower, view, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
         await CompleteAsync([channel], cancellationToken).ConfigureAwait(false);
@@ -149,7 +149,7 @@ public sealed class DssmInference
         var shared = SharedUsers.Of(_party.Input, peers, _purpose == DssmPurpose.Recommend ? "users" : "events", sets.Count);
         ActiveTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);
-        var run = new ActiveRun(new DssmRun(_party.Job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
+        var run = new ActiveRun(new DssmRun(_party.Job, thread) { Views = [.. _model.Views], SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
         if (_purpose == DssmPurpose.Recommend)
         {
             (ItemIndex items, UserVectors users) = await run.RecommendAsync(_model.Version, cancellationToken).ConfigureAwait(false);

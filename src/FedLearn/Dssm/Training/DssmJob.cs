@@ -302,6 +302,5 @@ public sealed record DssmJob
     internal IReadOnlyList<string> ViewNames => [.. Parties.Where(p => p.Party.Role == PartyRole.Passive || LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
 
     /// <summary>Batches of an epoch.</summary>
-    /// <param name="samples">Training samples.</param>
     internal int BatchesOf(int samples) => (samples + Training.BatchSize - 1) / Training.BatchSize;
 }

@@ -73,10 +73,6 @@ internal sealed class DssmKeptRun : IDisposable
     public static string? Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger) => CutOffRuns.Forget(store, run, ledger, static (_, messages) => messages == 0 ? 0 : 1);
 
     /// <summary>What the party can go on with, for its request to join.</summary>
-    /// <param name="store">Where runs are kept; null: nowhere.</param>
-    /// <param name="party">The party.</param>
-    /// <param name="terms">Terms of its job.</param>
-    /// <param name="kind">What its states belong to.</param>
     /// <exception cref="ConfigurationException">FL2545: the run began with another number of threads.</exception>
     public static ResumeOffer? Offer(IRunStore? store, string party, SessionTerms terms, DssmRunKind kind)
     {
@@ -150,11 +146,8 @@ internal sealed class DssmKeptRun : IDisposable
         _state.WriteStart(writer.ToArray());
     }
 
-    /// <summary>Keeps the state before a round, where one is due.</summary>
+    /// <summary>Keeps the state before a round, where one is due; what the state holds is added on the thread of towers.</summary>
     /// <remarks>Where the rounds go on while it is written, it is waited for half way to the next one: so no party begins with its next state before every other has this one, and all have one in common at any time.</remarks>
-    /// <param name="round">The round that comes next.</param>
-    /// <param name="thread">The thread that the towers belong to.</param>
-    /// <param name="add">Adds what the state holds; called on that thread.</param>
     public async Task KeepAsync(int round, TowerThread thread, Action<StateWriter> add)
     {
         if (_state is null)

@@ -103,9 +103,7 @@ internal sealed class DssmPlan
     public IReadOnlyList<GradientGroup> ActiveGroups(int items, int otherParameters) => !Full ? []
         : [new("item vectors", Job.Privacy.ParameterClip, (long)items * Job.Width), .. otherParameters > 0 ? [new("own tower and fusion", Job.Privacy.ParameterClip, otherParameters)] : (IEnumerable<GradientGroup>)[]];
 
-    /// <summary>Refuses a view that the job's unit does not protect.</summary>
-    /// <param name="party">The party.</param>
-    /// <param name="isStatic">Whether its view has no times.</param>
+    /// <summary>Refuses a view that the job's unit does not protect; a static one has no times.</summary>
     /// <exception cref="PrivacyRefusedException">FL5143 to FL5145.</exception>
     public void CheckView(DssmPartyOptions party, bool isStatic)
     {
@@ -114,8 +112,6 @@ internal sealed class DssmPlan
     }
 
     /// <summary>Refuses a tower whose rows depend on each other. A tower of mode none is not looked at.</summary>
-    /// <param name="place">Which tower.</param>
-    /// <param name="tower">The tower.</param>
     /// <exception cref="PrivacyRefusedException">FL5152.</exception>
     public void CheckTower(string place, ITower tower)
     {

@@ -18,7 +18,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     public TowerThread Thread { get; } = thread;
 
     /// <summary>Names of the views in the order of the job.</summary>
-    public IReadOnlyList<string> Views { get; init; } = [];
+    public List<string> Views { get; init; } = [];
 
     /// <summary>Names of the sets of samples of this session.</summary>
     public required IReadOnlyList<string> SetNames { get; init; }
@@ -28,8 +28,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
 
     public int Epochs => Job.Training.Epochs;
 
-    /// <summary>Whether the epoch of the best validation figure is kept: without validation events there is none to choose by, and the last one is.</summary>
-    /// <param name="events">Number of validation events, which every party knows.</param>
+    /// <summary>Whether the epoch of the best validation figure is kept: without validation events, whose number every party knows, there is none to choose by, and the last one is.</summary>
     public bool Validates(int events) => events > 0 && Job.ValidationStop;
 
     public ElementType ElementType => Packing(noised: false);
@@ -54,9 +53,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     }
 
     /// <summary>Rows that a peer sent. In a private job one that is longer than any honest one is shortened: finite numbers that overflow on their way through a tower, or do not, by what is in
-    /// private rows would end the session or not, and the peer would see which.</summary>
-    /// <param name="values">The rows, one after the other. Their array is used where it is theirs alone.</param>
-    /// <param name="width">Numbers of a row.</param>
+    /// private rows would end the session or not, and the peer would see which. The array of the rows is used where it is theirs alone.</summary>
     public double[] Received(ReadOnlyMemory<double> values, int width)
     {
         double[] rows = MemoryMarshal.TryGetArray(values, out ArraySegment<double> array) && array.Offset == 0 && array.Count == array.Array!.Length ? array.Array : values.ToArray();
@@ -71,8 +68,6 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     /// <summary>Samples evaluated at a time.</summary>
     public int EvaluationChunk => Math.Max(Job.Training.BatchSize, 1024);
 
-    public int ViewIndex(string view) => Views.ToList().IndexOf(view);
-
     public double FixedWeight(string view) => Job.Model.ViewWeights.GetValueOrDefault(view, 1);
 
     /// <summary>The samples of an epoch in their order.</summary>
@@ -86,7 +81,8 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     }
 
     /// <summary>Whether training leaves a view of a sample out in an epoch.</summary>
-    public bool Drops(int epoch, int sample, int view) => Job.Model.ViewDropout > 0 && !ViewDropout.Keeps(Job.Training.Seed, epoch, sample, Job.Model.ViewDropout, view, Views.Count);
+    public bool Drops(int epoch, int sample, string view) =>
+        Job.Model.ViewDropout > 0 && !ViewDropout.Keeps(Job.Training.Seed, epoch, sample, Job.Model.ViewDropout, Views.IndexOf(view), Views.Count);
 
     /// <summary>What the sum over a batch is divided by: its samples, or where anything is noised the planned size, which no row changes.</summary>
     public double Divisor(int samples) => Job.Privacy.IsPrivate ? Job.Training.BatchSize : samples;
@@ -104,12 +100,8 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
         return vectors;
     }
 
-    /// <summary>One step of a tower with the gradients of a batch, summed over samples.</summary>
-    /// <param name="tower">The tower.</param>
-    /// <param name="upstream">dL/dy of each sample; changed.</param>
-    /// <param name="noise">Noise of claim full; null: none.</param>
-    /// <param name="samples">Samples of the batch.</param>
-    public void StepTower(ITower tower, double[] upstream, GaussianMechanism? noise, int samples)
+    /// <summary>One step of a tower with the gradients of a batch, summed over samples, which are changed; with the noise of claim full where there is some.</summary>
+    public void StepTower(ITower tower, Span<double> upstream, GaussianMechanism? noise, int samples)
     {
         double divisor = Divisor(samples);
         if (noise is null)

@@ -112,8 +112,7 @@ public sealed class DssmTrainer
             return;
         PrivacyBudget budget = _party.Plan.BudgetOf(_party.Options)!;
         using DssmAccount account = Account(null, runId);
-        double mu = GaussianDp.Mu(budget.Epsilon, budget.Delta);
-        account.Check(DssmClaims.Mechanism(_party.Plan, _party.Role), PrivacyUnit.Record, 0, mu * mu);
+        account.Check(GaussianDp.Mu(budget.Epsilon, budget.Delta));
     }
 
     private DssmAccount Account(SessionAgreement? agreement, string? runId) => new(_party.Plan, _party.Options, _party.Input.Ledger, runId,

@@ -1,3 +1,4 @@
+using FedLearn.Aggregation;
 using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
@@ -13,15 +14,7 @@ namespace FedLearn.Dssm;
 /// <param name="Timing">Seconds.</param>
 internal sealed record DssmEpochs(int Best, IReadOnlyList<DssmHistoryPoint> History, DssmTiming Timing);
 
-/// <summary>A party's part of one training session.</summary>
-/// <param name="party">The party.</param>
-/// <param name="factory">Makes towers.</param>
-/// <param name="agreement">What all parties agreed on.</param>
-/// <param name="channels">Channels to its peers.</param>
-/// <param name="kept">The run.</param>
-/// <param name="account">The party's side of the ledger.</param>
-/// <param name="thread">The thread that works on towers.</param>
-/// <param name="unsettled">What the report must say of the charge of an earlier run; null for nothing.</param>
+/// <summary>A party's part of one training session; what its report must say of the charge of an earlier run is unsettled.</summary>
 internal sealed class DssmTraining(DssmParty party, ITowerFactory factory, SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, DssmKeptRun kept, DssmAccount account, TowerThread thread,
     string? unsettled)
 {
@@ -50,7 +43,7 @@ internal sealed class DssmTraining(DssmParty party, ITowerFactory factory, Sessi
         // Before anything is charged: every charge then has a state with which it is found again. Before round 0 towers and noise are where they start.
         await BeginAsync(samples.Save, state => masking?.Save(state), cancellationToken).ConfigureAwait(false);
         PartyNoise noise = Noise(calibration);
-        var run = new ViewRun(new DssmRun(_job, thread) { Views = _job.ViewNames, SetNames = sets, Masking = masking }, tower, view, samples, channel, noise, kept);
+        var run = new ViewRun(new DssmRun(_job, thread) { Views = [.. _job.ViewNames], SetNames = sets, Masking = masking }, tower, view, samples, channel, noise, kept);
         DssmEpochs epochs = await (_plan.OneShot ? run.SendOnceAsync(cancellationToken) : run.TrainAsync(progress, cancellationToken)).ConfigureAwait(false);
         for (int set = 2; set < sets.Length && !_plan.OneShot; set++)
             await run.SendEvaluationAsync(_job.Training.Epochs * _job.BatchesOf(counts[0]), set, cancellationToken).ConfigureAwait(false);
@@ -92,7 +85,7 @@ internal sealed class DssmTraining(DssmParty party, ITowerFactory factory, Sessi
             foreach (ViewPeer peer in peers)
                 peer.Save(state);
         }, _ => { }, cancellationToken).ConfigureAwait(false);
-        var run = new DssmRun(_job, thread) { Views = _job.ViewNames, SetNames = [.. sets.Select(s => s.Name)], NoisesEvaluation = _plan.NoisesEvaluation };
+        var run = new DssmRun(_job, thread) { Views = [.. _job.ViewNames], SetNames = [.. sets.Select(s => s.Name)], NoisesEvaluation = _plan.NoisesEvaluation };
         var received = new List<(string View, TowerRows Rows, int[][] Samples)>();
         if (_plan.OneShot)
             foreach (ViewPeer peer in peers)
@@ -337,7 +330,7 @@ internal sealed class DssmTraining(DssmParty party, ITowerFactory factory, Sessi
         if (!_job.MaskedSum)
             return null;
         string[] views = [.. _plan.Views.Select(p => p.Party.Name)];
-        double? step = calibration?.MessageNoise.Sigma / INoiseSource.LatticeScale;
+        double step = calibration?.MessageNoise.Sigma / INoiseSource.LatticeScale ?? SumMasking.NoiselessStep;
         return kept.Restored is { } state ? ViewMasking.Restore(party.Name, views, agreement.JobDigest, step, state, kept.Outbox!)
             : await ViewMasking.AgreeAsync(party.Name, views, agreement.JobDigest, step, _job.Privacy.TestNoiseSeed, kept.Outbox, channel, cancellationToken).ConfigureAwait(false);
     }

@@ -16,16 +16,10 @@ internal static class EventWarnings
     /// <summary>An evaluation whose events of the role train are others than those of the training.</summary>
     public const string OtherEvents = "the events of the role train are not those that the model was trained on: training may have seen users, items and events that are called test or cold here";
 
-    /// <summary>Sentences about a job's samples.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="table">All events.</param>
-    /// <param name="sets">The samples of the session.</param>
-    /// <param name="trains">Whether it trains, or measures a model that is there.</param>
+    /// <summary>Sentences about the samples of a job that trains, or measures a model that is there.</summary>
     public static IEnumerable<string> Of(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains) => Said(job, OfEvents(job, table, sets, trains));
 
     /// <summary>Says where a catalogue is too small for the drawn negatives.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="reports">Figures of the sets.</param>
     public static IEnumerable<string> OfNegatives(DssmJob job, IEnumerable<RankingReport?> reports)
     {
         int[] negatives = [.. reports.OfType<RankingReport>().SelectMany(report => report.SampledRanks).Select(rank => rank.Negatives)];

@@ -77,8 +77,6 @@ internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[
 }
 
 /// <summary>What comes before round 0: the active party and one view find the users they share, and the active party names its samples by user and moment, never by item.</summary>
-/// <param name="party">A party.</param>
-/// <param name="jobDigest">Digest of the job, as all parties agreed on.</param>
 internal sealed class SampleExchange(DssmParty party, ReadOnlyMemory<byte> jobDigest)
 {
     private const long SecondsOfDay = 86_400;
@@ -121,10 +119,6 @@ internal sealed class SampleExchange(DssmParty party, ReadOnlyMemory<byte> jobDi
     }
 
     /// <summary>A view's side.</summary>
-    /// <param name="channel">Channel to the active party.</param>
-    /// <param name="view">Own rows.</param>
-    /// <param name="sets">Names of the sets that are due.</param>
-    /// <param name="cancellationToken">Stops.</param>
     public async Task<ViewSamples> AnswerAsync(IPartyChannel channel, ViewTable view, IReadOnlyList<string> sets, CancellationToken cancellationToken)
     {
         AlignedRows aligned = await AlignAsync(view.Users, channel, cancellationToken).ConfigureAwait(false);
@@ -157,8 +151,6 @@ internal sealed class SampleExchange(DssmParty party, ReadOnlyMemory<byte> jobDi
     }
 
     /// <summary>For each of a party's users the number that it has among those that both parties have; -1: it is none of them.</summary>
-    /// <param name="common">Own index of each user that both have.</param>
-    /// <param name="users">Own users.</param>
     public static int[] Places(int[] common, int users)
     {
         int[] places = new int[users];

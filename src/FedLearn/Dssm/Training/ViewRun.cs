@@ -117,8 +117,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
 
     private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, CancellationToken cancellationToken)
     {
-        int view = run.ViewIndex(channel.LocalParty);
-        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, view) : run.Masking.Drops(run.Job.Model.ViewDropout, epoch, i)) ? -1 : rows[i])];
+        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, channel.LocalParty) : run.Masking.Drops(run.Job.Model.ViewDropout, epoch, i)) ? -1 : rows[i])];
         double[] vectors = GC.AllocateUninitializedArray<double>(index.Length * _width);
         bool clips = run.NoisesEmbeddings;
         await ComputeAsync(() => run.Thread.RunAsync(() =>

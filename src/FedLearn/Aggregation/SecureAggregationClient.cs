@@ -18,7 +18,6 @@ public sealed class SecureAggregationClient : IDisposable
     private readonly EnrolmentKey? _enrolment;
     private readonly Dictionary<int, bool> _asked = [];
     private Phase _phase = Phase.Idle;
-    private (int Round, int Attempt) _last;
     private ReadOnlyMemory<byte> _job;
     private AggregationContext? _context;
     private AgreementPair? _encryption, _masking;
@@ -36,7 +35,7 @@ public sealed class SecureAggregationClient : IDisposable
     public SecureAggregationClient(int client, EnrolmentKey? enrolment = null, (int Round, int Attempt)? last = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(client);
-        (Client, _enrolment, _last) = (client, enrolment, last ?? (-1, -1));
+        (Client, _enrolment, LastAttempt) = (client, enrolment, last ?? (-1, -1));
     }
 
     /// <summary>The client of an attempt in which an earlier object of it has uploaded, from what <see cref="Save"/> gave: it can answer for that, and do nothing else of the attempt.</summary>
@@ -77,7 +76,7 @@ public sealed class SecureAggregationClient : IDisposable
     public int Client { get; }
 
     /// <summary>The last attempt that was begun; (-1, -1): none. A client that can be restarted keeps it before it sends the keys.</summary>
-    public (int Round, int Attempt) LastAttempt => _last;
+    public (int Round, int Attempt) LastAttempt { get; private set; }
 
     private string Place => (_context ?? throw new InvalidOperationException("No attempt was begun.")).Place($"client {Client}");
 
@@ -96,11 +95,11 @@ public sealed class SecureAggregationClient : IDisposable
         if (context.IsActive && (_enrolment is null || !round.EnrolmentKeys.TryGetValue(Client, out ReadOnlyMemory<byte> own) || !own.Span.SequenceEqual(_enrolment.PublicKey.Span)))
             throw AggregationErrors.Configuration(AggregationErrors.RoundTerms, context.Place($"client {Client}"), "this client's enrolment key is missing or not that of the terms.",
                 "Enrol the client and give it its signing key.");
-        if ((round.Round, round.Attempt).CompareTo(_last) <= 0)
+        if ((round.Round, round.Attempt).CompareTo(LastAttempt) <= 0)
             throw AggregationErrors.Refused(AggregationErrors.UsedAgain, context.Place($"client {Client}"), "this attempt, or a later one, was begun already.",
                 "Repeat a failed round as a new attempt, which is charged by itself.");
         Wipe();
-        (_context, _job, _last) = (context, round.JobDigest.ToArray(), (round.Round, round.Attempt));
+        (_context, _job, LastAttempt) = (context, round.JobDigest.ToArray(), (round.Round, round.Attempt));
         (_encryption, _masking) = (new AgreementPair(), new AgreementPair());
         _selfMask = GC.AllocateArray<byte>(ShamirSharing.SecretBytes, pinned: true);
         RandomNumberGenerator.Fill(_selfMask);

@@ -114,12 +114,8 @@ internal sealed class DssmRowEncoder
         BagRows[] bags = [.. _bags.Select(bag => bag.Rows(order))];
         int width = _inputs.DenseWidth;
         if (order is not null)
-        {
             for (int r = 0; r < order.Length; r++)
-                for (int j = 0; j < width; j++)
-                    dense[(r * width) + j] = _dense[(order[r] * width) + j];
-        }
-
+                _dense.CopyTo(order[r] * width, dense, r * width, width);
         return new TowerRows(_inputs, _rows, dense, bags);
     }
 

@@ -159,7 +159,9 @@ internal sealed class DeviceWork : IDisposable
             if (!Array.Exists(present[v], there => there))
                 continue;
             _towers[first + v + 1].SetParameters(Block(parameters, first + v + 1));
-            _towers[first + v + 1].Forward(data.Views[first + v]!.Rows, Rows(data, first + v, present[v]), vectors[v], training: true);
+            DeviceViewRows view = data.Views[first + v]!;
+            int[] rows = [.. view.Index.Zip(present[v], (row, there) => there ? row : -1)];
+            _towers[first + v + 1].Forward(view.Rows, rows, vectors[v], training: true);
         }
 
         double[] itemVectors = new double[items.Length * k];
@@ -253,14 +255,6 @@ internal sealed class DeviceWork : IDisposable
         }
 
         return present;
-    }
-
-    private static int[] Rows(DeviceData data, int view, bool[] present)
-    {
-        int[] rows = new int[present.Length];
-        for (int i = 0; i < rows.Length; i++)
-            rows[i] = present[i] ? data.Views[view]!.Index[i] : -1;
-        return rows;
     }
 
     private static int[] Distinct(int[] positives, int[] negatives)

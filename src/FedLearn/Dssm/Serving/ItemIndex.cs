@@ -126,10 +126,8 @@ public sealed class ItemIndex
         {
             int[]? order = popularity is null || Array.TrueForAll(known, k => k) ? null : [.. Enumerable.Range(0, Ids.Count).OrderByDescending(item => popularity[item])];
             for (int user = 0; user < lists.Length; user++)
-            {
                 if (!known[user])
                     lists[user] = order is null ? [] : [.. order.Where(item => Array.BinarySearch(left[user], item) < 0).Take(count).Select(item => new RankedItem(item, (float)popularity![item]))];
-            }
         }
 
         return lists;

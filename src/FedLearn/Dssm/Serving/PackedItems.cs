@@ -119,10 +119,8 @@ internal sealed class PackedItems
             if (!Vector256.GreaterThanAny(Vector256.Create(scores), threshold) && !Vector256.GreaterThanAny(Vector256.Create(scores[Half..]), threshold))
                 return;
             for (int i = 0; i < scores.Length; i++)
-            {
                 if (scores[i] > _threshold && Array.BinarySearch(exclude, firstItem + i) < 0)
                     Insert(new RankedItem(firstItem + i, scores[i]));
-            }
         }
 
         public RankedItem[] ToArray() => _best[.._count];

@@ -1,6 +1,5 @@
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
-using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
 

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using FedLearn.Coordination;
-using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;

@@ -25,7 +25,7 @@ public static class EvaluationNegatives
     /// <summary>SplitMix64 (Steele, Lea and Flood 2014): the first output from this state.</summary>
     internal static ulong Mix(ulong state) => SplitMix64.Mix(unchecked(state + SplitMix64.Golden));
 
-    /// <summary>The list of one user, in the order of its keys, from the indices of the items that the user met, rising; shorter than asked for where the user met nearly everything.</summary>
+    /// <summary>The list of one user, in the order of its keys; shorter than asked for where the user met nearly everything. The items that the user met are rising indices.</summary>
     internal static int[] Of(ulong user, ReadOnlySpan<ulong> items, ReadOnlySpan<int> met, int count)
     {
         int unmet = items.Length - met.Length;

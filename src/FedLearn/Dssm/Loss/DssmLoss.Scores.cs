@@ -45,7 +45,7 @@ public sealed partial class DssmLoss
         MatrixKernels.AddProduct(fused, _width, 1, _packedColumns, scores, count);
     }
 
-    /// <summary>What <see cref="Score"/> gives for a few items of each sample, to the bit, of the items that were taken in. Items of one sample come after the other; ends says where each sample's end.</summary>
+    /// <summary>What <see cref="Score"/> gives for a few items of each sample, to the bit, of the items that were taken in. The items of a sample follow those of the sample before; ends says where each sample's items end.</summary>
     internal void ScoreEach(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores)
     {
         ReadOnlySpan<double> fused = FuseTaken(views, present, ends.Length), bias = Fusion.ItemBias;

@@ -25,7 +25,7 @@ internal sealed class PackedItems
                 _panels[(((item / Panel * width) + d) * Panel) + (item % Panel)] = vectors[(item * width) + d];
     }
 
-    /// <summary>Lists of users, [count x width], with what each excludes as rising indices; the threads share blocks of users.</summary>
+    /// <summary>The best items of each user. Users are [count x width], and what one excludes are rising indices. The threads share blocks of users.</summary>
     public RankedItem[][] Search(float[] users, int count, int length, int[][] exclude, CancellationToken cancellationToken)
     {
         var lists = new RankedItem[count][];

@@ -53,7 +53,7 @@ internal sealed class ActiveModel(DssmRun run, ActiveTowers towers, ActiveSample
                 TensorPrimitives.ConvertChecked<int, double>(samples.Counts, scores.Slice(i * samples.Counts.Length, samples.Counts.Length));
     }
 
-    /// <summary>Scores a few items of each sample: one sample's after the other's; ends says where each one's end.</summary>
+    /// <summary>Scores a few items of each sample. The items of a sample follow those of the sample before; ends says where each sample's items end.</summary>
     public void ScoreEach(ViewVectors vectors, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores)
     {
         _loss.ScoreEach(vectors.Views, vectors.Present, ends, items, scores);

@@ -100,7 +100,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
         return vectors;
     }
 
-    /// <summary>One step of a tower with the gradients of a batch, summed over samples, which are changed; with the noise of claim full where there is some.</summary>
+    /// <summary>One step of a tower with the gradients of a batch, summed over its samples, and with the noise of claim full where there is some. The gradients of the vectors are changed.</summary>
     public void StepTower(ITower tower, Span<double> upstream, GaussianMechanism? noise, int samples)
     {
         double divisor = Divisor(samples);

@@ -14,7 +14,7 @@ namespace FedLearn.Dssm;
 /// <param name="Timing">Seconds.</param>
 internal sealed record DssmEpochs(int Best, IReadOnlyList<DssmHistoryPoint> History, DssmTiming Timing);
 
-/// <summary>A party's part of one training session; what its report must say of the charge of an earlier run is unsettled.</summary>
+/// <summary>A party's part of one training session. Its report says what is unsettled: the charge of an earlier run.</summary>
 internal sealed class DssmTraining(DssmParty party, ITowerFactory factory, SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, DssmKeptRun kept, DssmAccount account, TowerThread thread,
     string? unsettled)
 {

@@ -13,17 +13,15 @@ internal sealed class WireWriter
 
     public WireWriter Int32(int value)
     {
-        Span<byte> bytes = stackalloc byte[sizeof(int)];
-        BinaryPrimitives.WriteInt32LittleEndian(bytes, value);
-        _bytes.Write(bytes);
+        BinaryPrimitives.WriteInt32LittleEndian(_bytes.GetSpan(sizeof(int)), value);
+        _bytes.Advance(sizeof(int));
         return this;
     }
 
     public WireWriter Int64(long value)
     {
-        Span<byte> bytes = stackalloc byte[sizeof(long)];
-        BinaryPrimitives.WriteInt64LittleEndian(bytes, value);
-        _bytes.Write(bytes);
+        BinaryPrimitives.WriteInt64LittleEndian(_bytes.GetSpan(sizeof(long)), value);
+        _bytes.Advance(sizeof(long));
         return this;
     }
 
@@ -222,49 +220,34 @@ internal sealed class AggregationContext
         return writer.Digest();
     }
 
-    public AggregationMessage Ciphertexts(AggregationStep step, IReadOnlyCollection<(int Client, ReadOnlyMemory<byte> Ciphertext)> ciphertexts)
+    public AggregationMessage Ciphertexts(AggregationStep step, IReadOnlyCollection<(int Client, ReadOnlyMemory<byte> Ciphertext)> ciphertexts) => Entries(step, ciphertexts);
+
+    public (int Client, ReadOnlyMemory<byte> Ciphertext)[] ReadCiphertexts(AggregationMessage message, AggregationStep step, string place) => ReadEntries(message, step, CiphertextBytes, place);
+
+    public AggregationMessage List(IReadOnlyCollection<int> survivors) => Entries(AggregationStep.Unmask, [.. survivors.Select(client => (client, ReadOnlyMemory<byte>.Empty))]);
+
+    public int[] ReadList(AggregationMessage message, string place) => Array.ConvertAll(ReadEntries(message, AggregationStep.Unmask, 0, place), entry => entry.Client);
+
+    public AggregationMessage Consents(IReadOnlyCollection<(int Client, ReadOnlyMemory<byte> Signature)> consents) => Entries(AggregationStep.Consents, consents);
+
+    public (int Client, ReadOnlyMemory<byte> Signature)[] ReadConsents(AggregationMessage message, string place) => ReadEntries(message, AggregationStep.Consents, Sodium.SignatureBytes, place);
+
+    /// <summary>Something of as many bytes for each of some clients, rising.</summary>
+    private AggregationMessage Entries(AggregationStep step, IReadOnlyCollection<(int Client, ReadOnlyMemory<byte> Bytes)> entries)
     {
-        WireWriter writer = new WireWriter().Int32(ciphertexts.Count);
-        foreach ((int client, ReadOnlyMemory<byte> ciphertext) in ciphertexts)
-            writer.Int32(client).Bytes(ciphertext.Span);
+        WireWriter writer = new WireWriter().Int32(entries.Count);
+        foreach ((int client, ReadOnlyMemory<byte> bytes) in entries)
+            writer.Int32(client).Bytes(bytes.Span);
         return Message(step, writer);
     }
 
-    public (int Client, ReadOnlyMemory<byte> Ciphertext)[] ReadCiphertexts(AggregationMessage message, AggregationStep step, string place)
+    private (int Client, ReadOnlyMemory<byte> Bytes)[] ReadEntries(AggregationMessage message, AggregationStep step, int bytes, string place)
     {
         WireReader reader = Open(message, step, place);
-        var ciphertexts = new (int Client, ReadOnlyMemory<byte>)[reader.Entries(sizeof(int) + CiphertextBytes, Round.Clients)];
-        for (int i = 0, before = -1; i < ciphertexts.Length; before = ciphertexts[i++].Client)
-            ciphertexts[i] = (reader.Client(before), reader.Take(CiphertextBytes));
-        return ciphertexts;
-    }
-
-    public AggregationMessage List(IReadOnlyCollection<int> survivors) => Message(AggregationStep.Unmask, new WireWriter().Clients(survivors));
-
-    public int[] ReadList(AggregationMessage message, string place)
-    {
-        WireReader reader = Open(message, AggregationStep.Unmask, place);
-        int[] survivors = new int[reader.Entries(sizeof(int), Round.Clients)];
-        for (int i = 0, before = -1; i < survivors.Length; before = survivors[i++])
-            survivors[i] = reader.Client(before);
-        return survivors;
-    }
-
-    public AggregationMessage Consents(IReadOnlyCollection<(int Client, ReadOnlyMemory<byte> Signature)> consents)
-    {
-        WireWriter writer = new WireWriter().Int32(consents.Count);
-        foreach ((int client, ReadOnlyMemory<byte> signature) in consents)
-            writer.Int32(client).Bytes(signature.Span);
-        return Message(AggregationStep.Consents, writer);
-    }
-
-    public (int Client, ReadOnlyMemory<byte> Signature)[] ReadConsents(AggregationMessage message, string place)
-    {
-        WireReader reader = Open(message, AggregationStep.Consents, place);
-        var consents = new (int Client, ReadOnlyMemory<byte>)[reader.Entries(sizeof(int) + Sodium.SignatureBytes, Round.Clients)];
-        for (int i = 0, before = -1; i < consents.Length; before = consents[i++].Client)
-            consents[i] = (reader.Client(before), reader.Take(Sodium.SignatureBytes));
-        return consents;
+        var entries = new (int Client, ReadOnlyMemory<byte>)[reader.Entries(sizeof(int) + bytes, Round.Clients)];
+        for (int i = 0, before = -1; i < entries.Length; before = entries[i++].Client)
+            entries[i] = (reader.Client(before), reader.Take(bytes));
+        return entries;
     }
 
     public AggregationMessage Reveal(IReadOnlyCollection<(int Client, bool SelfMask, ReadOnlyMemory<byte> Share)> shares)

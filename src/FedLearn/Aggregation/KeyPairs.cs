@@ -26,12 +26,7 @@ internal sealed class AgreementPair : IDisposable
 
     public ReadOnlySpan<byte> Secret => _secret;
 
-    /// <summary>A key of 32 bytes that both pairs can derive, and nobody else.</summary>
-    /// <param name="peer">The other public key.</param>
-    /// <param name="salt">Salt of the derivation (HKDF-SHA256, RFC 5869).</param>
-    /// <param name="info">What the key is for.</param>
-    /// <param name="key">Where it goes; wiped by the caller.</param>
-    /// <param name="place">Where an error is.</param>
+    /// <summary>A key of 32 bytes that both pairs can derive, and nobody else: HKDF-SHA256 (RFC 5869) of what they agree on. The caller wipes it.</summary>
     /// <exception cref="PeerException">FL4067: the other key has low order.</exception>
     public void Derive(ReadOnlySpan<byte> peer, ReadOnlySpan<byte> salt, ReadOnlySpan<byte> info, Span<byte> key, string place)
     {

@@ -18,7 +18,6 @@ public sealed class SecureAggregationClient : IDisposable
     private readonly EnrolmentKey? _enrolment;
     private readonly Dictionary<int, bool> _asked = [];
     private Phase _phase = Phase.Idle;
-    private (int Round, int Attempt) _last;
     private ReadOnlyMemory<byte> _job;
     private AggregationContext? _context;
     private AgreementPair? _encryption, _masking;
@@ -36,14 +35,10 @@ public sealed class SecureAggregationClient : IDisposable
     public SecureAggregationClient(int client, EnrolmentKey? enrolment = null, (int Round, int Attempt)? last = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(client);
-        (Client, _enrolment, _last) = (client, enrolment, last ?? (-1, -1));
+        (Client, _enrolment, LastAttempt) = (client, enrolment, last ?? (-1, -1));
     }
 
-    /// <summary>The client of an attempt in which an earlier object of it has uploaded: it can answer for that, and do nothing else of the attempt.</summary>
-    /// <param name="client">Its number.</param>
-    /// <param name="enrolment">Its signing key.</param>
-    /// <param name="round">Terms of the attempt.</param>
-    /// <param name="state">What <see cref="Save"/> gave.</param>
+    /// <summary>The client of an attempt in which an earlier object of it has uploaded, from what <see cref="Save"/> gave: it can answer for that, and do nothing else of the attempt.</summary>
     internal static SecureAggregationClient Restore(int client, EnrolmentKey? enrolment, AggregationRound round, Coordination.StateReader state)
     {
         var restored = new SecureAggregationClient(client, enrolment, (round.Round, round.Attempt))
@@ -81,7 +76,7 @@ public sealed class SecureAggregationClient : IDisposable
     public int Client { get; }
 
     /// <summary>The last attempt that was begun; (-1, -1): none. A client that can be restarted keeps it before it sends the keys.</summary>
-    public (int Round, int Attempt) LastAttempt => _last;
+    public (int Round, int Attempt) LastAttempt { get; private set; }
 
     private string Place => (_context ?? throw new InvalidOperationException("No attempt was begun.")).Place($"client {Client}");
 
@@ -100,11 +95,11 @@ public sealed class SecureAggregationClient : IDisposable
         if (context.IsActive && (_enrolment is null || !round.EnrolmentKeys.TryGetValue(Client, out ReadOnlyMemory<byte> own) || !own.Span.SequenceEqual(_enrolment.PublicKey.Span)))
             throw AggregationErrors.Configuration(AggregationErrors.RoundTerms, context.Place($"client {Client}"), "this client's enrolment key is missing or not that of the terms.",
                 "Enrol the client and give it its signing key.");
-        if ((round.Round, round.Attempt).CompareTo(_last) <= 0)
+        if ((round.Round, round.Attempt).CompareTo(LastAttempt) <= 0)
             throw AggregationErrors.Refused(AggregationErrors.UsedAgain, context.Place($"client {Client}"), "this attempt, or a later one, was begun already.",
                 "Repeat a failed round as a new attempt, which is charged by itself.");
         Wipe();
-        (_context, _job, _last) = (context, round.JobDigest.ToArray(), (round.Round, round.Attempt));
+        (_context, _job, LastAttempt) = (context, round.JobDigest.ToArray(), (round.Round, round.Attempt));
         (_encryption, _masking) = (new AgreementPair(), new AgreementPair());
         _selfMask = GC.AllocateArray<byte>(ShamirSharing.SecretBytes, pinned: true);
         RandomNumberGenerator.Fill(_selfMask);
@@ -258,15 +253,8 @@ public sealed class SecureAggregationClient : IDisposable
         AggregationContext context = Attempt(active: true);
         int[] survivors = context.ReadList(unmask, Place);
         // The same list again after a restart: its signature may be lost, and is the same.
-        bool again = _returned && _phase == Phase.Consented && survivors.AsSpan().SequenceEqual(_survivors);
-        if (!again)
-        {
-            CheckFirst(survivors);
-            if (_phase != Phase.Uploaded)
-                throw AggregationContext.OutOfOrder(Place);
+        if (!(_returned && _phase == Phase.Consented && survivors.AsSpan().SequenceEqual(_survivors)))
             CheckList(context, survivors);
-        }
-
         _survivors = survivors;
         _phase = Phase.Consented;
         return context.Message(AggregationStep.Consent, new WireWriter().Bytes(_enrolment!.Sign(context.SignedList(Client, _rosterDigest, _sharers, survivors))));
@@ -292,9 +280,6 @@ public sealed class SecureAggregationClient : IDisposable
         else
         {
             int[] survivors = context.ReadList(request, Place);
-            CheckFirst(survivors);
-            if (_phase != Phase.Uploaded)
-                throw AggregationContext.OutOfOrder(Place);
             CheckList(context, survivors);
             _survivors = survivors;
         }
@@ -339,8 +324,8 @@ public sealed class SecureAggregationClient : IDisposable
         throw AggregationContext.OutOfOrder(Place);
     }
 
-    /// <summary>Refuses a list after the one that was signed or answered, and says when it asks for the other kind of share.</summary>
-    private void CheckFirst(int[] survivors)
+    /// <summary>Refuses a list after the one that was signed or answered, and says when it asks for the other kind of share; then one whose sum must not be opened.</summary>
+    private void CheckList(AggregationContext context, int[] survivors)
     {
         foreach ((int client, bool survived) in _asked)
             if (Array.BinarySearch(survivors, client) >= 0 != survived)
@@ -348,13 +333,8 @@ public sealed class SecureAggregationClient : IDisposable
                     "Do not trust the server: no honest one asks for both.");
         if (_asked.Count > 0 || _phase == Phase.Consented)
             throw Second();
-    }
-
-    private Diagnostics.PrivacyRefusedException Second() => AggregationErrors.Refused(AggregationErrors.SecondUnmask, Place,
-        "a second request to open a sum of the same attempt.", "Begin a new attempt: a client opens one sum of each.");
-
-    private void CheckList(AggregationContext context, int[] survivors)
-    {
+        if (_phase != Phase.Uploaded)
+            throw AggregationContext.OutOfOrder(Place);
         if (survivors.Length < context.Round.Threshold || survivors.Any(client => Array.BinarySearch(_sharers, client) < 0))
             throw AggregationErrors.Refused(AggregationErrors.ListRefused, Place, "the list of clients whose sum is to be opened is under the threshold, or names one that did not share.",
                 "Begin a new attempt with enough clients.");
@@ -362,6 +342,9 @@ public sealed class SecureAggregationClient : IDisposable
             throw AggregationErrors.Refused(AggregationErrors.ListWithoutMe, Place, "the list of clients whose sum is to be opened lacks this client, which uploaded.",
                 "Ask only clients of the sum.");
     }
+
+    private Diagnostics.PrivacyRefusedException Second() => AggregationErrors.Refused(AggregationErrors.SecondUnmask, Place,
+        "a second request to open a sum of the same attempt.", "Begin a new attempt: a client opens one sum of each.");
 
     private void CheckConsents(AggregationContext context, AggregationMessage message)
     {

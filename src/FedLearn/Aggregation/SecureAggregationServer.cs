@@ -68,10 +68,7 @@ public sealed class SecureAggregationServer
     /// <exception cref="FedLearn.Diagnostics.PeerException">See the remarks of the class; the roster is full (FL4066); a key has low order (FL4067).</exception>
     public void AcceptKeys(int client, AggregationMessage message)
     {
-        string place = At(client);
-        Expect(Phase.Keys, place);
-        if (_keys.ContainsKey(client))
-            throw Twice(place);
+        string place = Admit(client, Phase.Keys, isOfRound: true, _keys.ContainsKey(client));
         ClientKeys keys = _context.ReadKeys(message, place);
         if (keys.Client != client)
             throw AggregationContext.UnknownClient(place);
@@ -100,11 +97,7 @@ public sealed class SecureAggregationServer
     /// <exception cref="FedLearn.Diagnostics.PeerException">See the remarks of the class.</exception>
     public void AcceptShares(int client, AggregationMessage message)
     {
-        string place = At(client);
-        Expect(Phase.Shares, place);
-        Known(_keys.ContainsKey(client), place);
-        if (_shares.ContainsKey(client))
-            throw Twice(place);
+        string place = Admit(client, Phase.Shares, _keys.ContainsKey(client), _shares.ContainsKey(client));
         (int Client, ReadOnlyMemory<byte> Ciphertext)[] shares = _context.ReadCiphertexts(message, AggregationStep.Shares, place);
         if (!shares.Select(share => share.Client).SequenceEqual(_keys.Keys.Where(other => other != client)))
             throw WireReader.Malformed(place);
@@ -132,12 +125,8 @@ public sealed class SecureAggregationServer
     /// self-mask is opened for nobody.</exception>
     public void AcceptUpload(int client, MaskedVector upload)
     {
-        string place = At(client);
         ArgumentNullException.ThrowIfNull(upload);
-        Expect(Phase.Uploads, place);
-        Known(Array.BinarySearch(_sharers, client) >= 0, place);
-        if (_uploaded.Contains(client))
-            throw Twice(place);
+        string place = Admit(client, Phase.Uploads, Array.BinarySearch(_sharers, client) >= 0, _uploaded.Contains(client));
         if (upload.Length != _sum.Length || !upload.Step.Equals(Round.Step))
             throw AggregationErrors.Peer(AggregationErrors.WrongVector, place, "the masked vector has another length or step than the round.",
                 "Check that client and server run the same job and release.");
@@ -161,11 +150,7 @@ public sealed class SecureAggregationServer
     /// <exception cref="FedLearn.Diagnostics.PeerException">See the remarks of the class; FL4070: the signature is wrong.</exception>
     public void AcceptConsent(int client, AggregationMessage message)
     {
-        string place = At(client);
-        Expect(Phase.Consents, place);
-        Known(_uploaded.Contains(client), place);
-        if (_consents.ContainsKey(client))
-            throw Twice(place);
+        string place = Admit(client, Phase.Consents, _uploaded.Contains(client), _consents.ContainsKey(client));
         WireReader reader = _context.Open(message, AggregationStep.Consent, place);
         ReadOnlyMemory<byte> signature = reader.Take(Sodium.SignatureBytes);
         reader.End();
@@ -188,11 +173,7 @@ public sealed class SecureAggregationServer
     /// <exception cref="FedLearn.Diagnostics.PeerException">See the remarks of the class.</exception>
     public void AcceptReveal(int client, AggregationMessage message)
     {
-        string place = At(client);
-        Expect(Phase.Reveals, place);
-        Known(_uploaded.Contains(client), place);
-        if (_revealed.ContainsKey(client))
-            throw Twice(place);
+        string place = Admit(client, Phase.Reveals, _uploaded.Contains(client), _revealed.ContainsKey(client));
         (int Client, bool SelfMask, ReadOnlyMemory<byte> Share)[] shares = _context.ReadReveal(message, place);
         // It lacks those of a client whose shares did not open for it.
         if (Array.Exists(shares, share => Array.BinarySearch(_sharers, share.Client) < 0 || share.SelfMask != _uploaded.Contains(share.Client)))
@@ -247,18 +228,16 @@ public sealed class SecureAggregationServer
 
     private int PlaceOf(int client) => Array.FindIndex(_roster, keys => keys.Client == client);
 
-    private void Expect(Phase phase, string place)
+    /// <summary>Refuses a message that comes out of its phase, from a client that is not of the round, or again.</summary>
+    /// <returns>The client in errors.</returns>
+    private string Admit(int client, Phase phase, bool isOfRound, bool hasAnswered)
     {
-        if (_phase > phase)
-            throw Late(place);
-        if (_phase < phase)
-            throw AggregationContext.OutOfOrder(place);
-    }
-
-    private static void Known(bool known, string place)
-    {
-        if (!known)
-            throw AggregationContext.UnknownClient(place);
+        string place = At(client);
+        return _phase > phase ? throw Late(place)
+            : _phase < phase ? throw AggregationContext.OutOfOrder(place)
+            : !isOfRound ? throw AggregationContext.UnknownClient(place)
+            : hasAnswered ? throw AggregationErrors.Peer(AggregationErrors.AnsweredTwice, place, "the client answered this step twice.", "Discard the second answer.")
+            : place;
     }
 
     private void Close(Phase phase, int clients)
@@ -272,9 +251,6 @@ public sealed class SecureAggregationServer
 
     private Diagnostics.PeerException Disagree(int client) => AggregationErrors.Peer(AggregationErrors.SharesDisagree, Place,
         $"the shares of client {client} do not fit together, so that the sum cannot be opened.", "Begin a new attempt; a client that sends wrong shares again and again is broken or hostile.");
-
-    private static Diagnostics.PeerException Twice(string place) =>
-        AggregationErrors.Peer(AggregationErrors.AnsweredTwice, place, "the client answered this step twice.", "Discard the second answer.");
 
     private static Diagnostics.PeerException Late(string place) =>
         AggregationErrors.Peer(AggregationErrors.TooLate, place, "the message came after its phase had ended, or after enough clients had come.", "Discard it; the client may take part in the next round.");

@@ -6,12 +6,7 @@ namespace FedLearn.Coordination;
 /// <summary>A session whose parties are tasks of one process, over channels in memory.</summary>
 internal static class LocalSession
 {
-    /// <summary>Joins and runs every party.</summary>
-    /// <param name="terms">The job.</param>
-    /// <param name="requests">One request a party, the active party's first.</param>
-    /// <param name="options">Settings of the channels.</param>
-    /// <param name="run">Runs the party of an index.</param>
-    /// <param name="cancellationToken">Stops all.</param>
+    /// <summary>Joins and runs every party, the active one being the first.</summary>
     public static async Task<IReadOnlyList<T>> RunAsync<T>(SessionTerms terms, IReadOnlyList<JoinRequest> requests, ChannelOptions options,
         Func<int, SessionAgreement, IReadOnlyList<IPartyChannel>, CancellationToken, Task<T>> run, CancellationToken cancellationToken)
     {

@@ -4,7 +4,6 @@ namespace FedLearn.Coordination;
 internal static class PartyList
 {
     /// <summary>What is wrong with the parties of a job.</summary>
-    /// <param name="parties">The parties.</param>
     /// <returns>The rest of a sentence about them; null when nothing is wrong.</returns>
     public static string? FaultOf(IEnumerable<PartyDescription> parties)
     {

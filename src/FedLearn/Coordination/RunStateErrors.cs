@@ -15,12 +15,11 @@ public static class RunStateErrors
     /// <remarks>The errors are those of the package FedLearn.Storage.Sqlite, which documents them.</remarks>
     internal static bool IsOfStorage(string? id) => id is "FL2311" or "FL5022" or "FL6310" or "FL6311" or "FL6312";
 
-    internal static ConfigurationException Gone(string place) =>
-        new(Unusable, place, "its state is kept no longer.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
+    internal static ConfigurationException Gone(string place) => NotUsable(place, "its state is kept no longer.");
 
-    internal static ConfigurationException Damaged(string place) =>
-        new(Unusable, place, "its state is damaged.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
+    internal static ConfigurationException Damaged(string place) => NotUsable(place, "its state is damaged.");
 
-    internal static ConfigurationException OtherKind(string place) =>
-        new(Unusable, place, "its state is damaged, or was kept by another version of FedLearn.", "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
+    internal static ConfigurationException OtherKind(string place) => NotUsable(place, "its state is damaged, or was kept by another version of FedLearn.");
+
+    private static ConfigurationException NotUsable(string place, string cause) => new(Unusable, place, cause, "Begin a new run (fedlearn: --fresh); in a private mode it is charged by itself.");
 }

@@ -29,10 +29,7 @@ public sealed record PartyDescription(string Name, PartyRole Role);
 public sealed record SessionTerms(string JobName, ReadOnlyMemory<byte> TermsDigest,
     IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Sections, IReadOnlyList<PartyDescription> Parties)
 {
-    /// <summary>The terms of a job.</summary>
-    /// <param name="jobName">Name of the job.</param>
-    /// <param name="sections">Each section's name, and what writes its members in a fixed order with every default filled in.</param>
-    /// <param name="parties">The parties.</param>
+    /// <summary>The terms of a job from its sections: the name of each, and what writes its members in a fixed order with every default filled in.</summary>
     internal static SessionTerms Of(string jobName, IEnumerable<(string Name, Action<Utf8JsonWriter> Write)> sections, IEnumerable<PartyDescription> parties)
     {
         var digests = new Dictionary<string, ReadOnlyMemory<byte>>();

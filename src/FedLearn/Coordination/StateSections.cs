@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -32,16 +33,9 @@ internal sealed class StateWriter
         return this;
     }
 
-    public StateWriter Add(string name, ReadOnlySpan<double> values) => Add(name, LittleEndian(values, BinaryPrimitives.ReverseEndianness));
+    public StateWriter Add(string name, ReadOnlySpan<double> values) => Add(name, LittleEndian.Bytes(values));
 
-    public StateWriter Add(string name, ReadOnlySpan<int> values)
-    {
-        if (BitConverter.IsLittleEndian)
-            return Add(name, MemoryMarshal.AsBytes(values));
-        int[] swapped = new int[values.Length];
-        BinaryPrimitives.ReverseEndianness(values, swapped);
-        return Add(name, MemoryMarshal.AsBytes<int>(swapped));
-    }
+    public StateWriter Add(string name, ReadOnlySpan<int> values) => Add(name, LittleEndian.Bytes(values));
 
     public StateWriter Add(string name, long value)
     {
@@ -58,7 +52,7 @@ internal sealed class StateWriter
         Span<byte> rest = all;
         foreach ((ReadOnlyMemory<byte> bytes, double[]? numbers) in _parts)
         {
-            (numbers is null ? bytes.Span : LittleEndian(numbers, BinaryPrimitives.ReverseEndianness)).CopyTo(rest);
+            (numbers is null ? bytes.Span : LittleEndian.Bytes<double>(numbers)).CopyTo(rest);
             rest = rest[(int)LengthOf(bytes, numbers)..];
         }
 
@@ -66,16 +60,6 @@ internal sealed class StateWriter
     }
 
     private static long LengthOf(ReadOnlyMemory<byte> bytes, double[]? numbers) => numbers is null ? bytes.Length : (long)numbers.Length * sizeof(double);
-
-    private static ReadOnlySpan<byte> LittleEndian(ReadOnlySpan<double> values, Func<long, long> swap)
-    {
-        if (BitConverter.IsLittleEndian)
-            return MemoryMarshal.AsBytes(values);
-        long[] swapped = MemoryMarshal.Cast<double, long>(values).ToArray();
-        for (int i = 0; i < swapped.Length; i++)
-            swapped[i] = swap(swapped[i]);
-        return MemoryMarshal.AsBytes<long>(swapped);
-    }
 
     private void AddHead(string name, int length)
     {
@@ -93,10 +77,7 @@ internal sealed class StateReader
     private readonly string _place;
     private readonly Dictionary<string, ReadOnlyMemory<byte>> _parts = [];
 
-    /// <summary>Reads a state.</summary>
-    /// <param name="kind">As it was written.</param>
-    /// <param name="bytes">The state.</param>
-    /// <param name="place">Where it comes from, for errors.</param>
+    /// <summary>Reads a state of a kind, as it was written; the place is for errors.</summary>
     public StateReader(string kind, ReadOnlyMemory<byte> bytes, string place)
     {
         _place = place;
@@ -112,9 +93,6 @@ internal sealed class StateReader
     }
 
     /// <summary>The same state with another value of one part.</summary>
-    /// <param name="kind">As it was written.</param>
-    /// <param name="name">Name of the part.</param>
-    /// <param name="values">Its value.</param>
     public byte[] CopyWith(string kind, string name, ReadOnlySpan<int> values)
     {
         var copy = new StateWriter(kind);
@@ -138,36 +116,21 @@ internal sealed class StateReader
     /// <summary>A whole number that was kept among numbers.</summary>
     public int Whole(double number) => number is >= int.MinValue and <= int.MaxValue ? (int)number : throw Damaged();
 
-    /// <summary>Numbers.</summary>
-    /// <param name="name">Name of the part.</param>
-    /// <param name="length">How many there must be; null for any.</param>
-    public double[] Doubles(string name, int? length = null)
-    {
-        ReadOnlySpan<byte> bytes = Bytes(name).Span;
-        if (bytes.Length % sizeof(double) != 0 || (length is { } due && bytes.Length != (long)due * sizeof(double)))
-            throw Damaged();
-        double[] values = new double[bytes.Length / sizeof(double)];
-        for (int i = 0; i < values.Length; i++)
-            values[i] = BinaryPrimitives.ReadDoubleLittleEndian(bytes[(i * sizeof(double))..]);
-        return values;
-    }
+    /// <summary>Numbers, of which there must be as many as are asked for.</summary>
+    public double[] Doubles(string name, int? length = null) => Numbers<double>(name, length);
 
-    /// <summary>Whole numbers.</summary>
-    /// <param name="name">Name of the part.</param>
-    /// <param name="length">How many there must be; null for any.</param>
-    public int[] Integers(string name, int? length = null)
-    {
-        ReadOnlySpan<byte> bytes = Bytes(name).Span;
-        if (bytes.Length % sizeof(int) != 0 || (length is { } due && bytes.Length != (long)due * sizeof(int)))
-            throw Damaged();
-        int[] values = new int[bytes.Length / sizeof(int)];
-        for (int i = 0; i < values.Length; i++)
-            values[i] = BinaryPrimitives.ReadInt32LittleEndian(bytes[(i * sizeof(int))..]);
-        return values;
-    }
+    /// <summary>Whole numbers, of which there must be as many as are asked for.</summary>
+    public int[] Integers(string name, int? length = null) => Numbers<int>(name, length);
 
     /// <summary>The error of a part that does not fit what it is read for.</summary>
     public Diagnostics.ConfigurationException Damaged() => RunStateErrors.Damaged(_place);
+
+    private T[] Numbers<T>(string name, int? length) where T : unmanaged
+    {
+        ReadOnlySpan<byte> bytes = Bytes(name).Span;
+        int size = Unsafe.SizeOf<T>();
+        return bytes.Length % size == 0 && (length is not { } due || bytes.Length == (long)due * size) ? LittleEndian.Numbers<T>(bytes) : throw Damaged();
+    }
 
     private ReadOnlyMemory<byte> Next(ref ReadOnlyMemory<byte> bytes)
     {
@@ -176,5 +139,23 @@ internal sealed class StateReader
         ReadOnlyMemory<byte> value = bytes.Slice(sizeof(int), length);
         bytes = bytes[(sizeof(int) + length)..];
         return value;
+    }
+}
+
+/// <summary>Numbers as bytes of states, the lowest byte first whatever the machine has.</summary>
+internal static class LittleEndian
+{
+    /// <summary>The bytes of numbers; no copy where the machine has the same order.</summary>
+    public static ReadOnlySpan<byte> Bytes<T>(ReadOnlySpan<T> numbers) where T : unmanaged => BitConverter.IsLittleEndian ? MemoryMarshal.AsBytes(numbers) : Swapped(MemoryMarshal.AsBytes(numbers), Unsafe.SizeOf<T>());
+
+    /// <summary>The numbers of bytes.</summary>
+    public static T[] Numbers<T>(ReadOnlySpan<byte> bytes) where T : unmanaged => MemoryMarshal.Cast<byte, T>(BitConverter.IsLittleEndian ? bytes : Swapped(bytes, Unsafe.SizeOf<T>())).ToArray();
+
+    private static byte[] Swapped(ReadOnlySpan<byte> bytes, int size)
+    {
+        byte[] swapped = bytes.ToArray();
+        for (int at = 0; at < swapped.Length; at += size)
+            swapped.AsSpan(at, size).Reverse();
+        return swapped;
     }
 }

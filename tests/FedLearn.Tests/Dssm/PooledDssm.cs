@@ -18,7 +18,7 @@ internal static class PooledDssm
             Precision = job.Model.Precision,
             Optimizer = job.Training.Optimizer,
         };
-        long Seed(string name) => DssmTrainer.TowerSeed(job.Training.Seed, name);
+        long Seed(string name) => DssmTraining.SeedOf(job.Training.Seed, name);
         ITower items = factory.Create(Spec(label.Items!.Content.Inputs), Seed("\0items"));
         DssmPartyInput[] views = [.. inputs.Where(i => i.View is not null)];
         ITower[] towers = [.. views.Select(v => factory.Create(Spec(v.View!.Rows.Inputs), Seed(v.Party)))];

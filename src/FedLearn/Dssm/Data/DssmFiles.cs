@@ -86,11 +86,8 @@ public static class DssmFiles
         {
             string id = file.Id(schema.Key);
             if (!lines.TryAdd(id, file.Line))
-            {
                 throw DataErrors.Bad(DataErrors.DuplicateId, $"{path}, line {file.Line}", $"the id is that of an earlier row (line {lines[id]}).",
                     "Keep one row an item; ids are compared without white space at their ends and in Unicode normal form C.");
-            }
-
             ids.Add(id);
             if (title is { } column)
                 titles.Add(file.Text(column));
@@ -174,10 +171,8 @@ public static class DssmFiles
     {
         HashSet<int> trained = [.. events.Where(e => e.Role == EventRole.Train).Select(of)];
         if (events.FindIndex(e => e.Role == role && trained.Contains(of(e))) is >= 0 and int row)
-        {
             throw DataErrors.Bad(DssmDataErrors.RoleContradiction, $"{path}, line {lines[row]}, column 'role'", $"the role is {Word(role)}, and other events of the {what} have the role train.",
                 $"Write test for an event of a {what} that is trained on, or seen for the other events of the {what}.");
-        }
     }
 
     /// <summary>Name of a role in files.</summary>
@@ -239,11 +234,8 @@ public static class DssmFiles
             ArgumentNullException.ThrowIfNull(path);
             (_path, _schema, _cancellationToken) = (path, schema, cancellationToken);
             if (schema is not null && schema.IsItems != items)
-            {
                 throw DataErrors.Config(DssmDataErrors.OtherSchema, path, items ? "its schema is that of a view, and this is the table of items." : "its schema is that of items, and this is a view.",
                     items ? "Give a schema with the key item." : "Give a schema with the key user.");
-            }
-
             _dialect = CsvDialect.OfFirstLine(path, decimalMark);
             _reader = CsvFile.Open(path, _dialect);
             try
@@ -378,11 +370,8 @@ public static class DssmFiles
                 if (id.IsEmpty || id.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
                     throw Malformed(field);
                 if (!Utf8Parser.TryParse(id, out int value, out int used) || used != id.Length || value >= field.Buckets)
-                {
                     throw DataErrors.Bad(DssmDataErrors.BagIdOutOfRange, Place(field.Name), "an id is outside the buckets of its field.",
                         $"Ids run from 0 to {field.Buckets - 1} here; correct the cell, or declare more buckets in the schema of every run.");
-                }
-
                 _encoder!.Id(index, value, ForTower(weight, field));
             }
         }

@@ -43,10 +43,7 @@ internal static class DssmHash
         }
     }
 
-    /// <summary>Hashes of the n-grams of a text, word by word: #word#. A padded word shorter than an n-gram is one entry.</summary>
-    /// <param name="text">The text.</param>
-    /// <param name="length">Characters (Unicode scalar values) of an n-gram.</param>
-    /// <param name="hashes">Receives them.</param>
+    /// <summary>Adds the hashes of the n-grams of a text, of as many characters (Unicode scalar values) each, word by word: #word#. A padded word shorter than an n-gram is one entry.</summary>
     public static void Ngrams(string text, int length, List<ulong> hashes)
     {
         var word = new List<Rune>();

@@ -1,3 +1,6 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+
 namespace FedLearn.Dssm;
 
 /// <summary>Makes the inputs of a tower from the cells of rows, one row after the other, each field in its order.</summary>
@@ -66,53 +69,42 @@ internal sealed class DssmRowEncoder
     public void End()
     {
         if (_schema.Normalise)
-        {
-            Tame();
-            double squares = 0;
-            foreach (Bag bag in _bags)
-            {
-                bag.Merge(_rows);
-                for (int i = bag.Offsets[_rows]; i < bag.Weights.Count; i++)
-                    squares += bag.Weights[i] * bag.Weights[i];
-            }
-
-            for (int i = _rows * _inputs.DenseWidth; i < _dense.Count; i++)
-                squares += _dense[i] * _dense[i];
-            double norm = Math.Sqrt(squares);
-            if (norm > 0)
-            {
-                foreach (Bag bag in _bags)
-                    for (int i = bag.Offsets[_rows]; i < bag.Weights.Count; i++)
-                        bag.Weights[i] /= norm;
-                for (int i = _rows * _inputs.DenseWidth; i < _dense.Count; i++)
-                    _dense[i] /= norm;
-            }
-        }
-
+            Normalise();
         foreach (Bag bag in _bags)
             bag.Offsets.Add(bag.Ids.Count);
         _rows++;
     }
 
+    private void Normalise()
+    {
+        Tame();
+        double squares = 0;
+        foreach (Bag bag in _bags)
+            bag.Merge(_rows);
+        for (int part = 0; part <= _bags.Length; part++)
+            foreach (double entry in Entries(part))
+                squares += entry * entry;
+        double norm = Math.Sqrt(squares);
+        for (int part = 0; part <= _bags.Length && norm > 0; part++)
+            TensorPrimitives.Divide(Entries(part), norm, Entries(part));
+    }
+
     // Sums and squares of very large or very small numbers would be infinite or 0: such a row is scaled by a power of two first, which changes no digit of it.
     private void Tame()
     {
-        int dense = _rows * _inputs.DenseWidth;
         double largest = 0;
-        foreach (Bag bag in _bags)
-            for (int i = bag.Offsets[_rows]; i < bag.Weights.Count; i++)
-                largest = Math.Max(largest, Math.Abs(bag.Weights[i]));
-        for (int i = dense; i < _dense.Count; i++)
-            largest = Math.Max(largest, Math.Abs(_dense[i]));
+        for (int part = 0; part <= _bags.Length; part++)
+            foreach (double entry in Entries(part))
+                largest = Math.Max(largest, Math.Abs(entry));
         if (largest == 0 || Math.ILogB(largest) is > -UsualExponent and < UsualExponent)
             return;
-        int down = -Math.ILogB(largest);
-        foreach (Bag bag in _bags)
-            for (int i = bag.Offsets[_rows]; i < bag.Weights.Count; i++)
-                bag.Weights[i] = Math.ScaleB(bag.Weights[i], down);
-        for (int i = dense; i < _dense.Count; i++)
-            _dense[i] = Math.ScaleB(_dense[i], down);
+        for (int part = 0; part <= _bags.Length; part++)
+            TensorPrimitives.ScaleB<double>(Entries(part), -Math.ILogB(largest), Entries(part));
     }
+
+    /// <summary>The last row's entries of a bag, or after the bags its numbers; until something is added to them.</summary>
+    private Span<double> Entries(int part) => part < _bags.Length ? CollectionsMarshal.AsSpan(_bags[part].Weights)[_bags[part].Offsets[_rows]..]
+        : CollectionsMarshal.AsSpan(_dense)[(_rows * _inputs.DenseWidth)..];
 
     /// <summary>The rows.</summary>
     /// <param name="order">Which row comes where; null: as they were given.</param>
@@ -122,12 +114,8 @@ internal sealed class DssmRowEncoder
         BagRows[] bags = [.. _bags.Select(bag => bag.Rows(order))];
         int width = _inputs.DenseWidth;
         if (order is not null)
-        {
             for (int r = 0; r < order.Length; r++)
-                for (int j = 0; j < width; j++)
-                    dense[(r * width) + j] = _dense[(order[r] * width) + j];
-        }
-
+                _dense.CopyTo(order[r] * width, dense, r * width, width);
         return new TowerRows(_inputs, _rows, dense, bags);
     }
 

@@ -53,11 +53,8 @@ internal static class DssmSchemaReader
 
         var columns = new HashSet<string>(StringComparer.Ordinal);
         foreach (string column in new[] { schema.Key, schema.Time, schema.Sequence }.OfType<string>().Concat(schema.Fields.Select(field => field.Name)))
-        {
             if (!columns.Add(column))
                 throw SchemaForm.Duplicate(place, $"the column '{column}' appears in two places.");
-        }
-
         if (schema.Title is { } title && (title == schema.Key || schema.Fields.Any(field => field.Name == title && field.Kind is not (DssmFieldKind.Text or DssmFieldKind.Hashed))))
             throw SchemaForm.Duplicate(place, $"the column '{title}' is the title, and an id or a field that is no text.");
         long width = schema.Fields.Sum(field => field.Kind == DssmFieldKind.Numeric ? 2L : field.Ids);
@@ -72,11 +69,8 @@ internal static class DssmSchemaReader
             json.WriteStartObject();
             json.WriteString(schema.IsItems ? "item" : "user", schema.Key);
             foreach ((string key, string? column) in (ReadOnlySpan<(string, string?)>)[("time", schema.Time), ("sequence", schema.Sequence), ("title", schema.Title)])
-            {
                 if (column is not null)
                     json.WriteString(key, column);
-            }
-
             if (schema.Normalise)
                 json.WriteString("normalise", "l2");
             json.WriteStartArray("fields");

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 
 namespace FedLearn.Dssm;
@@ -46,10 +45,6 @@ public static class InteractionFiles
             folder.Table($"{Items}.csv", ["item", "place"], log.NumberedItems.Select((id, place) => new[] { id, RatingTables.Id(place) }));
         }
 
-        folder.Text($"{History}.schema.json", log.HistorySchema.ToJson());
-        folder.Table($"{History}.csv", ["user", "time", "sequence", "history"], log.HistoryRows().Select(row => new[]
-        {
-            log.Users[row.User], row.Moment.Time.ToString(CultureInfo.InvariantCulture), RatingTables.Id(row.Moment.Sequence), string.Join(' ', row.Items.Select(RatingTables.Id)),
-        }));
+        folder.View(History, log.HistorySchema, log.HistoryRows(), user => log.Users[user]);
     }
 }

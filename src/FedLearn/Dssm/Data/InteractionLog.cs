@@ -117,11 +117,11 @@ public sealed class InteractionLog
         var encoder = new DssmRowEncoder(HistorySchema);
         var rowUser = new List<int>();
         var moments = new List<Moment>();
-        foreach ((int user, Moment moment, int[] items) in HistoryRows())
+        foreach (RatingRow row in HistoryRows())
         {
-            rowUser.Add(user);
-            moments.Add(moment);
-            foreach (int item in items)
+            rowUser.Add(row.User);
+            moments.Add(row.Moment);
+            foreach (int item in row.Ids)
                 encoder.Id(0, item);
             encoder.End();
         }
@@ -132,27 +132,12 @@ public sealed class InteractionLog
     /// <summary>The items' ids in the order of their numbers.</summary>
     internal IEnumerable<string> NumberedItems => Items.Order(StringComparer.Ordinal);
 
-    internal IEnumerable<(int User, Moment Moment, int[] Items)> HistoryRows()
+    /// <summary>Before each positive the numbers of the last ones before it.</summary>
+    internal IEnumerable<RatingRow> HistoryRows() => RatingSet.Replay(_events, () => new List<int>(), (liked, e) =>
     {
-        Moment[] moments = RatingSet.Moments(_events);
-        var liked = new List<int>();
-        for (int i = 0; i < _events.Length; i++)
-        {
-            if (_events[i].IsPositive)
-            {
-                yield return (_events[i].User, moments[i], Last());
-                liked.Add(_numbers[_events[i].Item]);
-            }
-
-            if (i + 1 == _events.Length || _events[i + 1].User != _events[i].User)
-            {
-                yield return (_events[i].User, moments[i] with { Sequence = moments[i].Sequence + 1 }, Last());
-                liked.Clear();
-            }
-        }
-
-        int[] Last() => [.. liked.Skip(liked.Count - HistoryLength)];
-    }
+        if (e.IsPositive)
+            liked.Add(_numbers[e.Item]);
+    }, liked => ([], [.. liked.Skip(liked.Count - HistoryLength)]));
 
     private static ulong Number(string id) => DssmHash.Fnv1a(Encoding.UTF8.GetBytes(id));
 }

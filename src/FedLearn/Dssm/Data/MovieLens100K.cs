@@ -50,11 +50,8 @@ public static partial class MovieLens100K
         string dataPath = Path.Combine(directory, "u.data"), userPath = Path.Combine(directory, "u.user"), itemPath = Path.Combine(directory, "u.item");
         string[] missing = [.. new[] { dataPath, userPath, itemPath }.Where(path => !File.Exists(path)).Select(path => Path.GetFileName(path))];
         if (missing.Length > 0)
-        {
             throw DataErrors.Bad(DssmDataErrors.SourceMissing, directory, $"MovieLens 100K is not there: {string.Join(", ", missing)} missing.",
                 $"Download ml-100k.zip from {Home}, unpack it, and name the directory that holds u.data. Its terms forbid redistribution, so it is not delivered here.");
-        }
-
         var profiles = new SortedDictionary<int, RatingProfile?>();
         foreach ((string place, string line) in Lines(userPath, cancellationToken))
         {

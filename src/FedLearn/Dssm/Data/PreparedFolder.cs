@@ -38,6 +38,19 @@ internal sealed class PreparedFolder(string directory, Action<string, int>? writ
         written?.Invoke(name, count);
     }
 
+    /// <summary>Writes a view of numbers, or of one bag, and its schema.</summary>
+    public void View(string name, DssmSchema schema, IEnumerable<RatingRow> rows, Func<int, string> userId)
+    {
+        bool timed = schema.Time is not null;
+        Text($"{name}.schema.json", schema.ToJson());
+        Table($"{name}.csv", [schema.Key, .. timed ? [schema.Time!, schema.Sequence!] : Array.Empty<string>(), .. schema.Fields.Select(f => f.Name)], rows.Select(row => (IReadOnlyList<string>)
+        [
+            userId(row.User),
+            .. timed ? [row.Moment.Time.ToString(CultureInfo.InvariantCulture), RatingTables.Id(row.Moment.Sequence)] : Array.Empty<string>(),
+            .. schema.Fields[0].Kind == DssmFieldKind.Bag ? [string.Join(' ', row.Ids.Select(RatingTables.Id))] : row.Numbers.Select(number => number.ToString("R", CultureInfo.InvariantCulture)),
+        ]));
+    }
+
     /// <summary>Writes a job and its events for each split: job.json, job.cold-users.json, job.cold-items.json.</summary>
     /// <param name="name">Name of the data.</param>
     /// <param name="party">Name and directory of the active party.</param>
@@ -62,8 +75,7 @@ internal sealed class PreparedFolder(string directory, Action<string, int>? writ
         }
     }
 
-    /// <summary>How a run file names a table and its schema.</summary>
-    /// <param name="name">Path without its ending.</param>
+    /// <summary>How a run file names a table and its schema, whose paths differ by their endings.</summary>
     public static JsonObject TableOf(string name) => new() { ["path"] = $"{name}.csv", ["schema"] = $"{name}.schema.json" };
 
     private static JsonObject Job(string name, int batch, JsonArray parties) => new()

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 
 namespace FedLearn.Dssm;
@@ -40,17 +39,7 @@ public static class RatingFiles
         View("taste/users", tables.TasteSchema, tables.TasteRows());
         View("behaviour/users", tables.BehaviourSchema, tables.BehaviourRows());
 
-        void View(string name, DssmSchema schema, IEnumerable<RatingRow> rows)
-        {
-            bool timed = schema.Time is not null;
-            folder.Text($"{name}.schema.json", schema.ToJson());
-            folder.Table($"{name}.csv", [schema.Key, .. timed ? [schema.Time!, schema.Sequence!] : Array.Empty<string>(), .. schema.Fields.Select(f => f.Name)], rows.Select(row => (IReadOnlyList<string>)
-            [
-                RatingTables.Id(set.Users[row.User].Number),
-                .. timed ? [row.Moment.Time.ToString(CultureInfo.InvariantCulture), RatingTables.Id(row.Moment.Sequence)] : Array.Empty<string>(),
-                .. schema.Fields[0].Kind == DssmFieldKind.Bag ? [string.Join(' ', row.Ids.Select(RatingTables.Id))] : row.Numbers.Select(number => number.ToString("R", CultureInfo.InvariantCulture)),
-            ]));
-        }
+        void View(string name, DssmSchema schema, IEnumerable<RatingRow> rows) => folder.View(name, schema, rows, user => RatingTables.Id(set.Users[user].Number));
     }
 
     private static JsonObject Passive(string name) => new()

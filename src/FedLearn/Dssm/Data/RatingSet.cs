@@ -92,4 +92,28 @@ public sealed class RatingSet
 
         return moments;
     }
+
+    /// <summary>Goes through every user's ratings in order, adding each to what is known of the user: gives a row of that before each positive, and one after the last rating.</summary>
+    internal static IEnumerable<RatingRow> Replay<T>(IReadOnlyList<Rating> ratings, Func<T> begin, Action<T, Rating> add, Func<T, (double[] Numbers, int[] Ids)> look)
+    {
+        Moment[] moments = Moments(ratings);
+        T known = begin();
+        for (int i = 0; i < moments.Length; i++)
+        {
+            if (ratings[i].IsPositive)
+                yield return Row(i, moments[i]);
+            add(known, ratings[i]);
+            if (i + 1 == moments.Length || ratings[i + 1].User != ratings[i].User)
+            {
+                yield return Row(i, moments[i] with { Sequence = moments[i].Sequence + 1 });
+                known = begin();
+            }
+        }
+
+        RatingRow Row(int i, Moment moment)
+        {
+            (double[] numbers, int[] ids) = look(known);
+            return new RatingRow(ratings[i].User, moment, numbers, ids);
+        }
+    }
 }

@@ -26,11 +26,7 @@ internal static class RatingRoles
 
     private const ulong ColdUserModulus = 5, ColdUserRemainder = 2, ColdItemModulus = 10, ColdItemRemainder = 3;
 
-    /// <summary>One role a rating.</summary>
-    /// <param name="ratings">Ratings in the order of user, time and item.</param>
-    /// <param name="split">What they are for.</param>
-    /// <param name="userNumber">Number of the user at a place.</param>
-    /// <param name="itemNumber">Number of the item at a place.</param>
+    /// <summary>One role a rating, of ratings in the order of user, time and item.</summary>
     public static EventRole[] Of(IReadOnlyList<Rating> ratings, RatingSplit split, Func<int, ulong> userNumber, Func<int, ulong> itemNumber)
     {
         var roles = new EventRole[ratings.Count];
@@ -84,13 +80,11 @@ internal static class RatingRoles
         {
             Rating rating = ratings[i];
             if (rating.IsPositive)
-            {
                 roles[i] = rating.Time < validation ? EventRole.Train
                     : !users.Contains(rating.User) ? EventRole.ColdUser
                     : !items.Contains(rating.Item) ? EventRole.ColdItem
                     : rating.Time < test ? EventRole.Validation
                     : EventRole.Test;
-            }
         }
     }
 }

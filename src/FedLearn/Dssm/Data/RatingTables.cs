@@ -112,31 +112,8 @@ public sealed class RatingTables
         }
     }
 
-    /// <summary>Goes through every user's ratings in order, and looks at what is known before each positive and at the end.</summary>
-    private IEnumerable<RatingRow> Replay(Func<RatingHistory, (double[] Numbers, int[] Ids)> look)
-    {
-        IReadOnlyList<Rating> ratings = _set.Ratings;
-        Moment[] moments = RatingSet.Moments(ratings);
-        RatingRow Row(RatingHistory history, int user, Moment moment)
-        {
-            (double[] numbers, int[] ids) = look(history);
-            return new RatingRow(user, moment, numbers, ids);
-        }
-
-        var known = new RatingHistory(_set);
-        for (int i = 0; i < ratings.Count; i++)
-        {
-            int user = ratings[i].User;
-            if (ratings[i].IsPositive)
-                yield return Row(known, user, moments[i]);
-            known.Add(ratings[i]);
-            if (i + 1 == ratings.Count || ratings[i + 1].User != user)
-            {
-                yield return Row(known, user, moments[i] with { Sequence = moments[i].Sequence + 1 });
-                known = new RatingHistory(_set);
-            }
-        }
-    }
+    private IEnumerable<RatingRow> Replay(Func<RatingHistory, (double[] Numbers, int[] Ids)> look) =>
+        RatingSet.Replay(_set.Ratings, () => new RatingHistory(_set), (history, rating) => history.Add(rating), look);
 
     private ViewTable View(DssmSchema schema, IEnumerable<RatingRow> rows)
     {

@@ -1,6 +1,5 @@
 using FedLearn.Data;
 using FedLearn.Diagnostics;
-using FedLearn.Numerics;
 
 namespace FedLearn.Dssm;
 
@@ -54,11 +53,8 @@ public static class SyntheticTastes
     {
         options ??= new SyntheticTastesOptions();
         if (options.Users is < 10 or > 100_000 || options.Items is < 50 or > 10_000 || options.RatingsPerUser is < LeastRatings or > 1000)
-        {
             throw DataErrors.Config(DssmDataErrors.InvalidTastes, "synthetic tastes", "a size is out of its range.",
                 "Take 10 to 100,000 users, 50 to 10,000 items and 12 to 1,000 ratings a user.");
-        }
-
         var random = new Draws(options.Seed);
         double[][] patterns = Matrix(random, Patterns, Genres.Length, 0.4), rhythms = Matrix(random, Rhythms, Styles, 1.5);
         (List<RatingItem> items, int[] styles, double[] qualities) = Items(options.Items, random);
@@ -146,15 +142,14 @@ public static class SyntheticTastes
     private static double[][] Matrix(Draws random, int rows, int columns, double scale) =>
         [.. Enumerable.Range(0, rows).Select(_ => Enumerable.Range(0, columns).Select(_ => scale * random.Normal()).ToArray())];
 
-    /// <summary>SplitMix64 (Steele, Lea and Flood 2014).</summary>
     private sealed class Draws(long seed)
     {
-        private ulong _state = unchecked((ulong)seed);
+        private PublicRandom _random = new(seed);
 
         /// <summary>Above 0 and below 1.</summary>
-        public double Unit() => ((Next() >> 12) + 0.5) * (1.0 / (1UL << 52));
+        public double Unit() => ((_random.Next() >> 12) + 0.5) * (1.0 / (1UL << 52));
 
-        public int Below(int most) => (int)(Next() % (ulong)most);
+        public int Below(int most) => (int)(_random.Next() % (ulong)most);
 
         public double Normal() => Math.Sqrt(-2 * Math.Log(Unit())) * Math.Cos(2 * Math.PI * Unit());
 
@@ -166,7 +161,5 @@ public static class SyntheticTastes
                 (values[i], values[j]) = (values[j], values[i]);
             }
         }
-
-        private ulong Next() => SplitMix64.Mix(unchecked(_state += SplitMix64.Golden));
     }
 }

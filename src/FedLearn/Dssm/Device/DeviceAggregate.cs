@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Numerics.Tensors;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -49,15 +48,6 @@ internal sealed class DeviceAggregate(DevicePlan plan, DeviceCalibration? calibr
                 sum[j] = _integers[j] * _step;
         return plan.IsPrivate ? (sum, 0) : (sum[..^1], sum[^1]);
     }
-
-    /// <summary>The integers of a masked vector.</summary>
-    public static ulong[] Words(MaskedVector vector)
-    {
-        ulong[] words = new ulong[vector.Length];
-        for (int i = 0; i < words.Length; i++)
-            words[i] = BinaryPrimitives.ReadUInt64LittleEndian(vector.Values.Span[(i * sizeof(ulong))..]);
-        return words;
-    }
 }
 
 /// <summary>The server's model: versions, and the optimiser between them. All of it is post-processing of opened sums.</summary>
@@ -66,26 +56,25 @@ internal sealed class DeviceModelState
     private readonly DevicePlan _plan;
     private readonly DeviceWork _work;
     private readonly ParameterOptimizer _optimizer;
-    private readonly double[] _parameters;
 
     public DeviceModelState(DevicePlan plan, DeviceWork work)
     {
         (_plan, _work, _optimizer) = (plan, work, new ParameterOptimizer(plan.Job.Training.ServerOptimizer));
-        _parameters = work.Start[..work.FederatedLength].ToArray();
+        Parameters = work.Start[..work.FederatedLength].ToArray();
     }
 
     public int Version { get; private set; }
 
     /// <summary>The federated blocks. Changed in place by <see cref="Apply"/>.</summary>
-    public double[] Parameters => _parameters;
+    public double[] Parameters { get; }
 
-    public DeviceModel Model => new(Version, _work.Block(_parameters, 0).ToArray(),
-        _plan.ItemOnly ? [] : [.. Enumerable.Range(1, _plan.Views.Count).Select(v => _work.Block(_parameters, v).ToArray())]);
+    public DeviceModel Model => new(Version, _work.Block(Parameters, 0).ToArray(),
+        _plan.ItemOnly ? [] : [.. Enumerable.Range(1, _plan.Views.Count).Select(v => _work.Block(Parameters, v).ToArray())]);
 
     /// <summary>Adds version, parameters and the optimiser.</summary>
     public void Save(Coordination.StateWriter state)
     {
-        state.Add("version", (long)Version).Add("parameters", _parameters);
+        state.Add("version", (long)Version).Add("parameters", Parameters);
         _optimizer.Save(state, "optimizer");
     }
 
@@ -93,7 +82,7 @@ internal sealed class DeviceModelState
     public void Load(Coordination.StateReader state)
     {
         Version = state.Integer32("version");
-        state.Doubles("parameters", _parameters.Length).CopyTo(_parameters, 0);
+        state.Doubles("parameters", Parameters.Length).CopyTo(Parameters, 0);
         _optimizer.Restore(state, "optimizer");
     }
 
@@ -103,7 +92,7 @@ internal sealed class DeviceModelState
         (double[] sum, double samples) = aggregate.Open();
         double divisor = _plan.IsPrivate ? _plan.Job.Training.Participation * _plan.Job.Devices : Math.Max(1, samples);
         TensorPrimitives.Divide(sum, divisor, sum);
-        _optimizer.Step(_parameters, sum);
+        _optimizer.Step(Parameters, sum);
         Version++;
     }
 }

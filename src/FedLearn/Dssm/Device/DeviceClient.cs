@@ -255,16 +255,17 @@ public sealed class DeviceClient : IDisposable
             request = consents;
         }
 
+        byte[] asked = SHA256.HashData([(byte)request.Step, .. request.Bytes.Span]);
         if (upload.Request.IsEmpty)
         {
             upload.Answer = Answering().Reveal(request).Bytes;
             // One kind of share a client, and once: the answer is kept, and the shares are gone, before it leaves.
-            (upload.Request, upload.Aggregation) = (SHA256.HashData([(byte)request.Step, .. request.Bytes.Span]), default);
+            (upload.Request, upload.Aggregation) = (asked, default);
             _memory.Keep();
             _answering?.Dispose();
             _answering = null;
         }
-        else if (!upload.Request.Span.SequenceEqual(SHA256.HashData([(byte)request.Step, .. request.Bytes.Span])))
+        else if (!upload.Request.Span.SequenceEqual(asked))
         {
             throw AggregationErrors.Refused(AggregationErrors.SecondUnmask, $"device '{_data.Device}'", "a second request to open a sum of the same attempt.",
                 "Begin a new attempt: a client opens one sum of each.");
@@ -305,11 +306,7 @@ public sealed class DeviceClient : IDisposable
 
     private Released<ModelUpdate> Update(ModelParameters model, int attempt)
     {
-        double[] update = new double[_work.UploadLength];
-        _work.Update(_data, model.Values.Span, _own, attempt, update.AsSpan(0, _work.FederatedLength));
-        if (!_plan.IsPrivate)
-            update[^1] = _data.Samples;
-        Released<ModelUpdate> released = _participation.Release(update);
+        Released<ModelUpdate> released = _participation.Release(_work.Upload(_data, model.Values.Span, _own, attempt).Numbers);
         // The attempt counts, durably, before a message of it leaves.
         (_memory.Participations, _memory.Own) = (_participation.Count, _own);
         _memory.Keep();

@@ -38,6 +38,9 @@ public static class DeviceErrors
     /// <summary>The threshold does not protect against the colluders that the job assumes.</summary>
     public const string ThresholdTooLow = "FL5172";
 
+    internal static PeerException Failed(int round, int attempts, string last, string remedy) =>
+        new(RoundFailed, $"round {round}", $"{attempts} {Counted.Noun(attempts, "attempt")} came to nothing; the last one: {last}.", remedy);
+
     internal static ConfigurationException Job(string place, string cause, string remedy) => new(InvalidJob, place, cause, remedy);
 
     internal static ConfigurationException Model(string place, string cause, string remedy) => new(ModelNotForDevices, place, cause, remedy);

@@ -17,7 +17,6 @@ internal sealed class DeviceParticipation
     private readonly IPrivacyReservation? _reservation;
     private readonly long _seed;
     private readonly TestNoise? _testNoise;
-    private int _count;
     private bool _resumed;
 
     public DeviceParticipation(DevicePlan plan, DeviceCalibration? calibration, string device, IPrivacyReservation? reservation, int before = 0)
@@ -25,19 +24,19 @@ internal sealed class DeviceParticipation
         (_plan, _calibration, _reservation) = (plan, calibration, reservation);
         _seed = DeviceDraws.SeedOf(plan.Job.Training.Seed, device);
         // The ledger knows every noise that was drawn; the device's own memory also what needed none.
-        _count = Math.Max(reservation?.Kept ?? 0, before);
-        _resumed = _count > 0;
+        Count = Math.Max(reservation?.Kept ?? 0, before);
+        _resumed = Count > 0;
         if (plan.Job.Privacy.TestNoiseSeed is { } seed)
             _testNoise = new TestNoise(unchecked((ulong)seed), device);
     }
 
     /// <summary>Participations so far: attempts for which noise was drawn, or in mode none a model was answered.</summary>
-    public int Count => _count;
+    public int Count { get; private set; }
 
     /// <summary>Whether the device takes part in an attempt: a Poisson coin, independent of everything, and secret in private modes.</summary>
     public bool Willing(int attempt)
     {
-        if (_count >= _plan.MaxParticipations)
+        if (Count >= _plan.MaxParticipations)
             return false;
         double q = _plan.Job.Training.Participation;
         if (!_plan.IsPrivate || _testNoise is not null)
@@ -45,7 +44,7 @@ internal sealed class DeviceParticipation
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
         RandomNumberGenerator.Fill(bytes);
         // 53 bits: q is matched to within 2^-53, and never exceeded.
-        return (BitConverter.ToUInt64(bytes) >> 11) * (1.0 / (1L << 53)) < q;
+        return PublicRandom.Unit(BitConverter.ToUInt64(bytes)) < q;
     }
 
     /// <summary>Lets an update leave: noised once, kept and charged, in private modes; on the fixed point of the masks, or as it is, without.</summary>
@@ -53,27 +52,27 @@ internal sealed class DeviceParticipation
     /// <exception cref="PrivacyRefusedException">FL5171: the cap is reached.</exception>
     public Released<ModelUpdate> Release(double[] update)
     {
-        if (_count >= _plan.MaxParticipations)
+        if (Count >= _plan.MaxParticipations)
             throw new PrivacyRefusedException(DeviceErrors.ParticipationsSpent, "device update",
-                $"the device has taken part {_count} {Counted.Noun(_count, "time")}, attempts that came to nothing included, and the job allows no more.", "A new job needs a new budget; until then the device stays out.");
+                $"the device has taken part {Count} {Counted.Noun(Count, "time")}, attempts that came to nothing included, and the job allows no more.", "A new job needs a new budget; until then the device stays out.");
         if (_calibration is null)
         {
-            _count++;
+            Count++;
             return _plan.Job.Privacy.SecureAggregation
                 ? Disclosure.Unprotected(new ModelUpdate(LatticeVector.Of(update, DevicePlan.FixedPoint, FixedPointBound)), "update under masks, without noise")
                 : Disclosure.Unprotected(new ModelUpdate(update), "update without masks or noise");
         }
 
         NoiseCalibration once = _calibration.ClientNoise with { Releases = 1 };
-        IPrivacyReservation reservation = new OneMessage(_reservation, _reservation?.Kept ?? _count);
+        IPrivacyReservation reservation = new OneMessage(_reservation, _reservation?.Kept ?? Count);
         GaussianMechanism mechanism = _testNoise is not null ? GaussianMechanism.NotPrivate(once, _testNoise, reservation, latticeBits: GaussianMechanism.MostLatticeBits)
             : new GaussianMechanism(once, Secure, reservation, latticeBits: GaussianMechanism.MostLatticeBits);
         // Test noise goes on where an earlier process was.
         if (_resumed && _testNoise is not null)
-            mechanism.ContinueAt(new MechanismPosition(0, (long)_count * update.Length));
+            mechanism.ContinueAt(new MechanismPosition(0, (long)Count * update.Length));
         _resumed = false;
         // Counted first: an update whose noising failed half-way is not tried again.
-        _count++;
+        Count++;
         return mechanism.Release(new ModelUpdate(update), ReleaseName);
     }
 

@@ -15,8 +15,9 @@ internal sealed class DevicePlan
         ArgumentNullException.ThrowIfNull(job);
         Check(job);
         Job = job;
-        Item = Spec(job.Items.Content.Inputs);
-        Views = [.. job.Views.Select(view => Spec(view.Inputs))];
+        var local = new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = job.Training.LocalRate };
+        Item = job.Model.Tower(job.Items.Content.Inputs, local);
+        Views = [.. job.Views.Select(view => job.Model.Tower(view.Inputs, local))];
         DevicePrivacyOptions privacy = job.Privacy;
         Threshold = privacy.Threshold ?? 1;
         MaxParticipations = privacy.MaxParticipations ?? int.MaxValue;
@@ -45,6 +46,9 @@ internal sealed class DevicePlan
     /// <summary>Threshold of an attempt of n clients: at least t, and 2t > n + c, so that no two disjoint halves can both be opened.</summary>
     public int ThresholdOf(int clients) => Math.Max(Threshold, (clients + Job.Privacy.Colluders) / 2 + 1);
 
+    /// <summary>Why so few devices make no attempt; null where they are enough.</summary>
+    public string? TooFew(int devices) => devices >= Threshold ? null : $"{devices} {Diagnostics.Counted.Noun(devices, "device takes", "devices take")} part, and the threshold is {Threshold}";
+
     /// <summary>Seed of a tower's starting values: 0 the items', from 1 the views'.</summary>
     public long SeedOf(int tower) => unchecked(Job.Training.Seed + tower * 0x632BE59BD9B4E019);
 
@@ -57,17 +61,6 @@ internal sealed class DevicePlan
         if (Array.Exists(data.Positives, item => (uint)item >= (uint)Job.Items.Content.Rows))
             throw new Diagnostics.ConfigurationException(DeviceErrors.DataDoesNotFit, "device data", "a sample has an item that the job does not.", "Update the item table of the device.");
     }
-
-    private TowerSpec Spec(TowerInputs inputs) => new()
-    {
-        Inputs = inputs,
-        Layers = Job.Model.Layers,
-        Activation = Job.Model.Activation,
-        LayerNorm = Job.Model.LayerNorm,
-        Dropout = Job.Model.Dropout,
-        Precision = Job.Model.Precision,
-        Optimizer = new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = Job.Training.LocalRate },
-    };
 
     private static void Check(DeviceJob job)
     {

@@ -9,10 +9,7 @@ namespace FedLearn.Dssm;
 /// <param name="Device">Its name.</param>
 /// <param name="Client">Its number in secure aggregation, at least 0; unique.</param>
 /// <param name="PublicKey">Its enrolment key (Ed25519, 32 bytes), which other devices must know from elsewhere than the server.</param>
-public sealed record DeviceEnrolment(string Device, int Client, ReadOnlyMemory<byte> PublicKey)
-{
-    internal static IReadOnlyDictionary<int, ReadOnlyMemory<byte>> Keys(IReadOnlyList<DeviceEnrolment> enrolled) => enrolled.ToDictionary(e => e.Client, e => e.PublicKey);
-}
+public sealed record DeviceEnrolment(string Device, int Client, ReadOnlyMemory<byte> PublicKey);
 
 /// <summary>How a device and the server join a session: two parties, the server being the active one, as hosts of pairs have it.</summary>
 public static class DeviceSessions
@@ -69,7 +66,7 @@ public static class DeviceSessions
             Threshold = plan.ThresholdOf(begin.Clients),
             Colluders = plan.Job.Privacy.Colluders,
             Server = plan.Job.Privacy.Server,
-            EnrolmentKeys = plan.Job.Privacy.Server == ServerTrust.Active ? DeviceEnrolment.Keys(enrolled) : System.Collections.ObjectModel.ReadOnlyDictionary<int, ReadOnlyMemory<byte>>.Empty,
+            EnrolmentKeys = plan.Job.Privacy.Server == ServerTrust.Active ? enrolled.ToDictionary(e => e.Client, e => e.PublicKey) : System.Collections.ObjectModel.ReadOnlyDictionary<int, ReadOnlyMemory<byte>>.Empty,
         };
     }
 }

@@ -80,8 +80,7 @@ public sealed class DeviceSimulation : IDisposable
             }
             while (last.Failure is not null && ++time < training.AttemptsPerRound);
             if (last.Failure is not null)
-                throw new PeerException(DeviceErrors.RoundFailed, $"round {round}", $"{training.AttemptsPerRound} {Counted.Noun(training.AttemptsPerRound, "attempt")} came to nothing; the last one: {last.Failure}.",
-                    "Enrol more devices, lower the threshold or raise the participation, or allow more attempts.");
+                throw DeviceErrors.Failed(round, training.AttemptsPerRound, last.Failure, "Enrol more devices, lower the threshold or raise the participation, or allow more attempts.");
         }
 
         return new(_state.Model, rounds, Privacy, Notes(rounds));
@@ -93,8 +92,8 @@ public sealed class DeviceSimulation : IDisposable
     private DeviceRound Attempt(int round, int attempt, CancellationToken cancellationToken)
     {
         int[] clients = [.. Enumerable.Range(0, _devices.Count).Where(i => _participations[i].Willing(attempt))];
-        if (clients.Length < _plan.Threshold)
-            return new(round, attempt, clients.Length, 0, false, $"{clients.Length} {Counted.Noun(clients.Length, "device takes", "devices take")} part, and the threshold is {_plan.Threshold}");
+        if (_plan.TooFew(clients.Length) is { } fault)
+            return new(round, attempt, clients.Length, 0, false, fault);
         bool masked = _plan.Job.Privacy.SecureAggregation && clients.Length <= DeviceJob.MaskedClients;
         var aggregate = new DeviceAggregate(_plan, _work.Calibration, _work.UploadLength);
         Released<ModelUpdate>[] held = new Released<ModelUpdate>[masked ? clients.Length : 0];
@@ -103,12 +102,10 @@ public sealed class DeviceSimulation : IDisposable
         {
             cancellationToken.ThrowIfCancellationRequested();
             DeviceData data = _devices[clients[i]];
-            double[] update = new double[_work.UploadLength];
-            loss += _work.Update(data, _state.Parameters, Own(clients[i]), attempt, update.AsSpan(0, _work.FederatedLength));
+            (double[] upload, double ofDevice) = _work.Upload(data, _state.Parameters, Own(clients[i]), attempt);
+            loss += ofDevice;
             samples += data.Samples;
-            if (!_plan.IsPrivate)
-                update[^1] = data.Samples;
-            Released<ModelUpdate> released = _participations[clients[i]].Release(update);
+            Released<ModelUpdate> released = _participations[clients[i]].Release(upload);
             if (masked)
                 held[i] = released;
             else

@@ -90,8 +90,7 @@ internal sealed record DeviceUpload(DeviceInvitation Begin, ReadOnlyMemory<byte>
     /// <summary>The answer to it, which is sent again as it is.</summary>
     public ReadOnlyMemory<byte> Answer { get; set; }
 
-    /// <summary>The upload again.</summary>
-    /// <param name="step">Step of the job's lattice.</param>
+    /// <summary>The upload again, on the job's lattice.</summary>
     public Released<MaskedVector> Again(double step) => AdditiveMask.Again(this, 0, step, Noised ? Protection.Noise : Protection.None, "masked update");
 
     public ReadOnlyMemory<byte>? Find(int index) => index == 0 ? Masked : default(ReadOnlyMemory<byte>?);

@@ -72,6 +72,16 @@ internal sealed class DeviceWork : IDisposable
     public IReadOnlyList<(string Name, int Length)> FederatedBlocks =>
         [.. Enumerable.Range(0, _plan.ItemOnly ? 1 : _towers.Length).Select(b => (b == 0 ? "items" : "view " + _plan.Job.Views[b - 1].Name, _offsets[b + 1] - _offsets[b]))];
 
+    /// <summary>What a device uploads: its <see cref="Update"/>, and in mode none the number of its samples.</summary>
+    public (double[] Numbers, double Loss) Upload(DeviceData data, ReadOnlySpan<double> model, Span<double> own, int attempt)
+    {
+        double[] upload = new double[UploadLength];
+        double loss = Update(data, model, own, attempt, upload.AsSpan(0, FederatedLength));
+        if (!_plan.IsPrivate)
+            upload[^1] = data.Samples;
+        return (upload, loss);
+    }
+
     /// <summary>A device's update: unclipped in mode none without a clip, else of a norm of at most C. In private modes one that is no number becomes 0: the server picks the model, and a device that gave up there would tell of its
     /// rows by whether it did, without noise.</summary>
     /// <param name="data">The device's data.</param>
@@ -120,14 +130,7 @@ internal sealed class DeviceWork : IDisposable
             TensorPrimitives.Multiply(vector, bound / norm * UnderTheBound, vector);
     }
 
-    /// <summary>Gradient of the summed loss over the device's samples at given parameters.</summary>
-    /// <param name="data">The device's data.</param>
-    /// <param name="parameters">All blocks.</param>
-    /// <param name="attempt">Attempt, for the negatives.</param>
-    /// <param name="step">Local step, for the negatives.</param>
-    /// <param name="first">First view that takes part.</param>
-    /// <param name="count">Number of views that take part.</param>
-    /// <param name="gradient">Receives all blocks.</param>
+    /// <summary>Gradient of the summed loss over the device's samples at given parameters, all blocks, with the views [first, first + count). Negatives follow from attempt and step.</summary>
     public double Gradient(DeviceData data, ReadOnlySpan<double> parameters, int attempt, int step, int first, int count, Span<double> gradient)
     {
         gradient.Clear();
@@ -156,7 +159,9 @@ internal sealed class DeviceWork : IDisposable
             if (!Array.Exists(present[v], there => there))
                 continue;
             _towers[first + v + 1].SetParameters(Block(parameters, first + v + 1));
-            _towers[first + v + 1].Forward(data.Views[first + v]!.Rows, Rows(data, first + v, present[v]), vectors[v], training: true);
+            DeviceViewRows view = data.Views[first + v]!;
+            int[] rows = [.. view.Index.Zip(present[v], (row, there) => there ? row : -1)];
+            _towers[first + v + 1].Forward(view.Rows, rows, vectors[v], training: true);
         }
 
         double[] itemVectors = new double[items.Length * k];
@@ -250,14 +255,6 @@ internal sealed class DeviceWork : IDisposable
         }
 
         return present;
-    }
-
-    private static int[] Rows(DeviceData data, int view, bool[] present)
-    {
-        int[] rows = new int[present.Length];
-        for (int i = 0; i < rows.Length; i++)
-            rows[i] = present[i] ? data.Views[view]!.Index[i] : -1;
-        return rows;
     }
 
     private static int[] Distinct(int[] positives, int[] negatives)

@@ -239,7 +239,7 @@ public sealed class DssmBaselines
 
     /// <summary>Uniform in +-0.1, from a state that hashes the seed.</summary>
     internal static double StartingValue(long seed, int place) =>
-        0.1 * (((EvaluationNegatives.Mix(unchecked(EvaluationNegatives.Mix((ulong)seed) + (ulong)place)) >> 11) * (2.0 / (1UL << 53)) - 1));
+        0.1 * (2 * PublicRandom.Unit(EvaluationNegatives.Mix(unchecked(EvaluationNegatives.Mix((ulong)seed) + (ulong)place))) - 1);
 
     /// <summary>One side's ridge regressions: x = (Y'Y + alpha sum y y' + lambda I)^-1 alpha sum y, the sums over the row's own.</summary>
     private sealed class LeastSquares

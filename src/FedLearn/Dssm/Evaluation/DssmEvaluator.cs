@@ -186,13 +186,7 @@ public sealed class DssmEvaluator
 
     private static TargetRank Ranked(int user, double score, ReadOnlySpan<double> others)
     {
-        int less = 0, greater = 0;
-        foreach (double other in others)
-        {
-            less += other < score ? 1 : 0;
-            greater += other > score ? 1 : 0;
-        }
-
+        (int less, int greater) = Counts(others, score);
         return Ranked(user, less, greater, others.Length);
     }
 

@@ -23,14 +23,9 @@ public static class EvaluationNegatives
     }
 
     /// <summary>SplitMix64 (Steele, Lea and Flood 2014): the first output from this state.</summary>
-    /// <param name="state">The state.</param>
     internal static ulong Mix(ulong state) => SplitMix64.Mix(unchecked(state + SplitMix64.Golden));
 
-    /// <summary>The list of one user, in the order of its keys.</summary>
-    /// <param name="user">Number of the user.</param>
-    /// <param name="items">Number of each item.</param>
-    /// <param name="met">Indices of the items that the user met, rising.</param>
-    /// <param name="count">How many are wanted; fewer come where the user met nearly everything.</param>
+    /// <summary>The list of one user, in the order of its keys; shorter than asked for where the user met nearly everything. The items that the user met are rising indices.</summary>
     internal static int[] Of(ulong user, ReadOnlySpan<ulong> items, ReadOnlySpan<int> met, int count)
     {
         int unmet = items.Length - met.Length;

@@ -8,7 +8,7 @@ public sealed partial class DssmLoss
     private void EvaluateSampled(DssmBatch batch, Span<double> items, bool keepRows)
     {
         int b = _samples, each = _candidateCount = _model.Negatives + 1, k = _width;
-        Span<int> candidates = Grow(ref _sampleCandidates, b * each).AsSpan(0, b * each);
+        Span<int> candidates = Buffers.Of(ref _sampleCandidates, b * each);
         for (int i = 0; i < b; i++)
         {
             candidates[i * each] = batch.Targets[i];
@@ -16,8 +16,8 @@ public sealed partial class DssmLoss
         }
 
         int total = _heads * b * each;
-        Span<double> cosines = Grow(ref _cosines, total).AsSpan(0, total), rows = Grow(ref _coefficients, total).AsSpan(0, total);
-        Span<double> shifts = Grow(ref _shifts, _heads * b).AsSpan(0, _heads * b);
+        Span<double> cosines = Buffers.Of(ref _cosines, total), rows = Buffers.Of(ref _coefficients, total);
+        Span<double> shifts = Buffers.Of(ref _shifts, _heads * b);
         ReadOnlySpan<double> units = _itemUnits, bias = Fusion.ItemBias;
         for (int h = 0; h < _heads; h++)
             for (int i = 0; i < b; i++)
@@ -74,9 +74,9 @@ public sealed partial class DssmLoss
     private void FindSampledNorms()
     {
         int b = _samples, each = _candidateCount;
-        Span<double> merged = Grow(ref _product, _heads * each).AsSpan(0, _heads * each);
-        Grow(ref _rowNorms, b);
-        Grow(ref _biasNorms, b);
+        Span<double> merged = Buffers.Of(ref _product, _heads * each);
+        Buffers.Of(ref _rowNorms, b);
+        Buffers.Of(ref _biasNorms, b);
         if (_marks.Length < _items)
             (_marks, _firstSlots, _stamp) = (new int[_items], new int[_items], 0);
         for (int i = 0; i < b; i++)

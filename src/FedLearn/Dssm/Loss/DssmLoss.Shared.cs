@@ -11,22 +11,21 @@ public sealed partial class DssmLoss
         int b = _samples, k = _width;
         FindCandidates(batch.Targets);
         int c = _candidateCount;
-        Span<double> units = Grow(ref _candidateUnits, c * k).AsSpan(0, c * k);
+        Span<double> units = Buffers.Of(ref _candidateUnits, c * k);
         for (int j = 0; j < c; j++)
             _itemUnits.AsSpan(_candidates[j] * k, k).CopyTo(units[(j * k)..]);
         _packedColumns.Pack(units, 1, k, k, c);
         _packedRows.Pack(units, k, 1, c, k);
         int keptRows = keepRows ? b : Math.Min(b, ChunkRows), chunk = Math.Min(b, ChunkRows);
-        Grow(ref _coefficients, checked(_heads * keptRows * c));
-        Grow(ref _rowNorms, b);
-        Grow(ref _biasNorms, b);
+        Buffers.Of(ref _coefficients, checked(_heads * keptRows * c));
+        Buffers.Of(ref _rowNorms, b);
+        Buffers.Of(ref _biasNorms, b);
         if (keepRows)
-            Grow(ref _cosines, checked(_heads * chunk * c));
-        Grow(ref _shifts, b);
+            Buffers.Of(ref _cosines, checked(_heads * chunk * c));
         Span<double> compact = Candidates();
         Span<double> bias = BiasOf(Fusion.Values);
         if (!bias.IsEmpty)
-            Grow(ref _product, c).AsSpan(0, c).Clear();
+            Buffers.Of(ref _product, c).Clear();
         for (int from = 0; from < b; from += ChunkRows)
         {
             int count = Math.Min(ChunkRows, b - from);
@@ -91,7 +90,7 @@ public sealed partial class DssmLoss
 
     private Span<double> Candidates()
     {
-        Span<double> compact = Grow(ref _candidateGradients, _candidateCount * _width).AsSpan(0, _candidateCount * _width);
+        Span<double> compact = Buffers.Of(ref _candidateGradients, _candidateCount * _width);
         compact.Clear();
         return compact;
     }
@@ -106,10 +105,10 @@ public sealed partial class DssmLoss
     private void FindCandidates(int[] targets)
     {
         Array.Fill(_slotOfItem, -1);
-        Grow(ref _candidates, _items);
-        Grow(ref _multiplicities, _items);
-        Grow(ref _offsets, _items);
-        Grow(ref _targetSlots, targets.Length);
+        Buffers.Of(ref _candidates, _items);
+        Buffers.Of(ref _multiplicities, _items);
+        Buffers.Of(ref _offsets, _items);
+        Buffers.Of(ref _targetSlots, targets.Length);
         int count = 0;
         bool full = _model.Loss == DssmLossKind.Full;
         foreach (int item in full ? _trainable : targets)

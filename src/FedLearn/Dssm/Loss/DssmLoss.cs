@@ -93,8 +93,8 @@ public sealed partial class DssmLoss
         NormaliseItems(batch.Items, batch.ItemRows);
         for (int h = 0; h < _heads; h++)
         {
-            Grow(ref _headLosses[h], b).AsSpan(0, b).Clear();
-            Grow(ref _headGradients[h], b * _width).AsSpan(0, b * _width).Clear();
+            Buffers.Of(ref _headLosses[h], b).Clear();
+            Buffers.Of(ref _headGradients[h], b * _width).Clear();
         }
 
         if (_model.Loss == DssmLossKind.Sampled)
@@ -184,114 +184,11 @@ public sealed partial class DssmLoss
         AddBiasGradients(weights, BiasOf(sum));
     }
 
-    /// <summary>Scores of all items at serving: the fused cosine, for late the weighted mean of the cosines of the present views, plus bias / gamma. No share q takes part.</summary>
-    /// <param name="views">Vectors of each view, [count x k].</param>
-    /// <param name="present">By view: which samples have it; null: all.</param>
-    /// <param name="items">Vectors of the N items, [N x k].</param>
-    /// <param name="count">Number of samples.</param>
-    /// <param name="scores">Receives [count x N]. A sample without a view has only the biases' part, which is 0 without biases.</param>
-    /// <exception cref="ArgumentException">The parts do not fit together.</exception>
-    public void Score(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, double[] items, int count, Span<double> scores)
-    {
-        ArgumentNullException.ThrowIfNull(items);
-        CheckViews(views, present, count);
-        if (items.Length < _items * _width || scores.Length != (long)count * _items)
-            throw new ArgumentException("Items or scores are not of the model's size.");
-        TakeItems(items);
-        ScoreAll(views, present, count, scores);
-    }
-
-    /// <summary>Takes the items in that <see cref="ScoreAll"/> and <see cref="ScoreEach"/> score, once for as many of their calls as there are; until the next batch or other items.</summary>
-    /// <param name="items">Vectors of the N items, [N x k].</param>
-    internal void TakeItems(double[] items)
-    {
-        _kept = false;
-        NormaliseItems(items, null);
-        (_taken, _packed) = (true, false);
-    }
-
-    /// <summary>What <see cref="Score"/> gives, of the items that were taken in.</summary>
-    internal void ScoreAll(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count, Span<double> scores)
-    {
-        ReadOnlySpan<double> fused = FuseTaken(views, present, count);
-        if (!_packed)
-            _packedColumns.Pack(_itemUnits, 1, _width, _width, _items);
-        _packed = true;
-        scores.Clear();
-        Span<double> bias = Fusion.ItemBias;
-        if (!bias.IsEmpty)
-            for (int i = 0; i < count; i++)
-                MatrixKernels.Scale(bias, 1 / _gamma, scores.Slice(i * _items, _items));
-        MatrixKernels.AddProduct(fused, _width, 1, _packedColumns, scores, count);
-    }
-
-    /// <summary>What <see cref="Score"/> gives for a few items of each sample, to the bit, of the items that were taken in.</summary>
-    /// <param name="views">Vectors of each view, [count x k].</param>
-    /// <param name="present">By view: which samples have it; null: all.</param>
-    /// <param name="ends">Where each sample's items end, the next one's begin: one a sample.</param>
-    /// <param name="items">The items of one sample after the other.</param>
-    /// <param name="scores">Receives a score an item.</param>
-    internal void ScoreEach(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores)
-    {
-        ReadOnlySpan<double> fused = FuseTaken(views, present, ends.Length), bias = Fusion.ItemBias;
-        double inverse = 1 / _gamma;
-        for (int i = 0, c = 0; i < ends.Length; i++)
-        {
-            ReadOnlySpan<double> user = fused.Slice(i * _width, _width);
-            for (; c < ends[i]; c++)
-            {
-                // In the order of the product of all, one fused multiply-add after the other: ranks, and so the epoch that is kept, are the same.
-                ReadOnlySpan<double> unit = _itemUnits.AsSpan(items[c] * _width, _width);
-                double score = bias.IsEmpty ? 0 : bias[items[c]] * inverse;
-                for (int p = 0; p < user.Length; p++)
-                    score = Math.FusedMultiplyAdd(user[p], unit[p], score);
-                scores[c] = score;
-            }
-        }
-    }
-
-    /// <summary>Rows whose products with the items' unit vectors are the fused cosines.</summary>
-    private ReadOnlySpan<double> FuseTaken(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count)
-    {
-        if (!_taken)
-            throw new InvalidOperationException("No items were taken in since the last batch.");
-        CheckViews(views, present, count);
-        FuseHeads(views, present, count);
-        Span<double> fused = Grow(ref _product, count * _width).AsSpan(0, count * _width);
-        fused.Clear();
-        for (int h = 0; h < _heads; h++)
-            for (int i = 0; i < count; i++)
-                if (_headWeights[h][i] > 0)
-                    MatrixKernels.AddScaled(_units[h].AsSpan(i * _width, _width), _headWeights[h][i], fused.Slice(i * _width, _width));
-        return fused;
-    }
-
-    /// <summary>Fused cosines plus bias / gamma of a few items for each sample: what <see cref="Score"/> gives for them, up to rounding.</summary>
-    internal void ScoreSome(DssmBatch batch, ReadOnlySpan<int> candidates, int each, Span<double> scores)
-    {
-        int count = batch.Targets.Length;
-        CheckViews(batch.Views, batch.Present, count);
-        _kept = _taken = false;
-        FuseHeads(batch.Views, batch.Present, count);
-        NormaliseItems(batch.Items, batch.ItemRows);
-        Span<double> bias = Fusion.ItemBias;
-        for (int i = 0; i < count; i++)
-            for (int c = i * each; c < (i + 1) * each; c++)
-            {
-                int item = candidates[c];
-                double score = bias.IsEmpty ? 0 : bias[item] / _gamma;
-                for (int h = 0; h < _heads; h++)
-                    if (_headWeights[h][i] > 0)
-                        score += _headWeights[h][i] * MatrixKernels.Dot(_units[h].AsSpan(i * _width, _width), _itemUnits.AsSpan(item * _width, _width));
-                scores[c] = score;
-            }
-    }
-
     // Heads, their unit vectors and their shares of each sample's loss; a head that a sample lacks has share 0, unit 0 and length 1.
     private void FuseHeads(IReadOnlyList<double[]> views, IReadOnlyList<bool[]?> present, int count)
     {
         Fusion.GetViewWeights(_viewWeights);
-        Span<double> sums = Grow(ref _weightSums, count).AsSpan(0, count);
+        Span<double> sums = Buffers.Of(ref _weightSums, count);
         sums.Clear();
         for (int v = 0; v < _views; v++)
             for (int i = 0; i < count; i++)
@@ -301,26 +198,25 @@ public sealed partial class DssmLoss
         {
             for (int v = 0; v < _views; v++)
             {
-                (double[] units, double[] lengths, double[] weights) = Head(v, count);
+                Span<double> units = Buffers.Of(ref _units[v], count * _width), lengths = Buffers.Of(ref _lengths[v], count), weights = Buffers.Of(ref _headWeights[v], count);
                 for (int i = 0; i < count; i++)
                 {
                     bool has = Has(present[v], i);
                     weights[i] = has ? _viewWeights[v] / Math.Max(sums[i], _leastWeight) : 0;
-                    NormaliseHead(has, views[v].AsSpan(i * _width, _width), units.AsSpan(i * _width, _width), out lengths[i]);
+                    NormaliseHead(has, views[v].AsSpan(i * _width, _width), units.Slice(i * _width, _width), out lengths[i]);
                 }
             }
 
             return;
         }
 
-        (double[] fusedUnits, double[] fusedLengths, double[] shares) = Head(0, count);
-        Span<double> fused = fusedUnits.AsSpan(0, count * _width);
+        Span<double> fused = Buffers.Of(ref _units[0], count * _width), fusedLengths = Buffers.Of(ref _lengths[0], count), shares = Buffers.Of(ref _headWeights[0], count);
         fused.Clear();
-        shares.AsSpan(0, count).Clear();
+        shares.Clear();
         for (int v = 0; v < _views; v++)
         {
             double weight = _viewWeights[v];
-            Span<double> input = _inputs.Length > 0 ? Grow(ref _inputs[v], count * _width).AsSpan(0, count * _width) : default;
+            Span<double> input = _inputs.Length > 0 ? Buffers.Of(ref _inputs[v], count * _width) : default;
             input.Clear();
             for (int i = 0; i < count; i++)
             {
@@ -352,7 +248,7 @@ public sealed partial class DssmLoss
     private void NormaliseItems(double[] items, int[]? rows)
     {
         _itemRows = rows;
-        Span<double> units = Grow(ref _itemUnits, _items * _width).AsSpan(0, _items * _width), lengths = Grow(ref _itemLengths, _items).AsSpan(0, _items);
+        Span<double> units = Buffers.Of(ref _itemUnits, _items * _width), lengths = Buffers.Of(ref _itemLengths, _items);
         if (rows is null)
             SmoothCosine.Normalise(items.AsSpan(0, units.Length), _width, units, lengths);
         else
@@ -418,7 +314,7 @@ public sealed partial class DssmLoss
         int b = _samples, k = _width;
         bool learned = !Fusion.WeightRoots.IsEmpty;
         if (learned)
-            Grow(ref _weightGradients, b * _views).AsSpan(0, b * _views).Clear();
+            Buffers.Of(ref _weightGradients, b * _views).Clear();
         if (_model.Fusion != DssmFusion.Late)
             _headGradients[0].AsSpan(0, b * k).CopyTo(gradients.Fused);
         for (int v = 0; v < _views; v++)
@@ -506,12 +402,7 @@ public sealed partial class DssmLoss
 
     private static double Squares(ReadOnlySpan<double> values) => MatrixKernels.Dot(values, values);
 
-    private (double[] Units, double[] Lengths, double[] Weights) Head(int head, int count) =>
-        (Grow(ref _units[head], count * _width), Grow(ref _lengths[head], count), Grow(ref _headWeights[head], count));
-
     private static bool Has(bool[]? present, int i) => present is null || present[i];
-
-    private static T[] Grow<T>(ref T[] array, int length) => array.Length >= length ? array : array = new T[length];
 
     private static double[][] Empty(int count) => [.. Enumerable.Range(0, count).Select(_ => Array.Empty<double>())];
 
@@ -524,11 +415,6 @@ public sealed partial class DssmLoss
     }
 
     /// <summary>Numbers of the largest array that a batch needs for its candidates.</summary>
-    /// <param name="model">The model.</param>
-    /// <param name="views">Number of views.</param>
-    /// <param name="items">Number of items.</param>
-    /// <param name="samples">Samples of the batch.</param>
-    /// <param name="keepRows">Whether single samples are asked for.</param>
     internal static long LargestArray(DssmModelOptions model, int views, int items, int samples, bool keepRows)
     {
         long heads = model.Fusion == DssmFusion.Late ? views : 1;

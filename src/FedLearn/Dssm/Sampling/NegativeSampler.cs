@@ -124,15 +124,15 @@ public sealed class NegativeSampler
     private void DrawHard(ref PublicRandom random, ReadOnlySpan<int> targets, Span<int> negatives, DssmLoss loss, DssmBatch vectors)
     {
         int pool = HardFactor * _each, total = targets.Length * pool;
-        if (_candidates.Length < total)
-            (_candidates, _scores) = (new int[total], new double[total]);
-        for (int c = 0; c < total; c++)
-            _candidates[c] = _trainable[random.Below(_trainable.Length)];
-        loss.ScoreSome(vectors, _candidates.AsSpan(0, total), pool, _scores.AsSpan(0, total));
+        Span<int> candidates = Buffers.Of(ref _candidates, total);
+        Span<double> all = Buffers.Of(ref _scores, total);
+        foreach (ref int candidate in candidates)
+            candidate = _trainable[random.Below(_trainable.Length)];
+        loss.ScoreSome(vectors, candidates, pool, all);
         for (int i = 0; i < targets.Length; i++)
         {
-            Span<int> own = _candidates.AsSpan(i * pool, pool), chosen = negatives.Slice(i * _each, _each);
-            Span<double> scores = _scores.AsSpan(i * pool, pool);
+            Span<int> own = candidates.Slice(i * pool, pool), chosen = negatives.Slice(i * _each, _each);
+            Span<double> scores = all.Slice(i * pool, pool);
             int found = 0;
             for (; found < _each; found++)
             {

@@ -10,6 +10,9 @@ internal struct PublicRandom
     /// <summary>A stream of its own for every purpose and every tuple of numbers.</summary>
     public PublicRandom(Purpose purpose, long seed, long first = 0, long second = 0) => _state = Key(purpose, seed, first, second);
 
+    /// <summary>The stream of a seed alone.</summary>
+    public PublicRandom(long seed) => _state = unchecked((ulong)seed);
+
     /// <summary>What numbers are for; the values are part of what runs agree on.</summary>
     public enum Purpose : ulong
     {
@@ -40,7 +43,10 @@ internal struct PublicRandom
     }
 
     /// <summary>The next number in [0, 1), a multiple of 2^-53.</summary>
-    public double NextDouble() => (Next() >> 11) * (1.0 / (1UL << 53));
+    public double NextDouble() => Unit(Next());
+
+    /// <summary>The number in [0, 1), a multiple of 2^-53, that 64 bits stand for.</summary>
+    public static double Unit(ulong bits) => (bits >> 11) * (1.0 / (1UL << 53));
 
     /// <summary>The next whole number below a bound, all equally likely (Lemire 2019).</summary>
     public int Below(int bound)

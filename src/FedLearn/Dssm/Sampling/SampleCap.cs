@@ -17,17 +17,7 @@ public static class SampleCap
         ArgumentNullException.ThrowIfNull(users);
         ArgumentNullException.ThrowIfNull(samples);
         ArgumentOutOfRangeException.ThrowIfLessThan(cap, 1);
-        ulong[] keys = new ulong[samples.Count];
-        int[] order = new int[samples.Count];
-        for (int i = 0; i < order.Length; i++)
-        {
-            (int user, Moment moment) = samples[i];
-            order[i] = i;
-            keys[i] = SplitMix64.Mix(PublicRandom.Key(PublicRandom.Purpose.Cap, seed, moment.Time, moment.Sequence) ^ SplitMix64.Mix(DssmHash.Fnv1aOfChars(users[user])));
-        }
-
-        Array.Sort(order, (a, b) => samples[a].User != samples[b].User ? samples[a].User.CompareTo(samples[b].User)
-            : keys[a] != keys[b] ? keys[a].CompareTo(keys[b]) : a.CompareTo(b));
+        int[] order = [.. Enumerable.Range(0, samples.Count).OrderBy(i => samples[i].User).ThenBy(Key)];
         bool[] keep = new bool[order.Length];
         for (int i = 0, rank = 0; i < order.Length; i++)
         {
@@ -36,5 +26,11 @@ public static class SampleCap
         }
 
         return keep;
+
+        ulong Key(int i)
+        {
+            (int user, Moment moment) = samples[i];
+            return SplitMix64.Mix(PublicRandom.Key(PublicRandom.Purpose.Cap, seed, moment.Time, moment.Sequence) ^ SplitMix64.Mix(DssmHash.Fnv1aOfChars(users[user])));
+        }
     }
 }

@@ -126,10 +126,8 @@ public sealed class ItemIndex
         {
             int[]? order = popularity is null || Array.TrueForAll(known, k => k) ? null : [.. Enumerable.Range(0, Ids.Count).OrderByDescending(item => popularity[item])];
             for (int user = 0; user < lists.Length; user++)
-            {
                 if (!known[user])
                     lists[user] = order is null ? [] : [.. order.Where(item => Array.BinarySearch(left[user], item) < 0).Take(count).Select(item => new RankedItem(item, (float)popularity![item]))];
-            }
         }
 
         return lists;
@@ -163,9 +161,7 @@ public sealed class ItemIndex
     private void CheckVersion(string version, string place)
     {
         if (version != ModelVersion)
-        {
             throw new ConfigurationException(DssmServingErrors.MixedModelVersions, place, "the vectors come from another version of the model than the item index.",
                 "Build the index and the users' vectors with the same trained model.");
-        }
     }
 }

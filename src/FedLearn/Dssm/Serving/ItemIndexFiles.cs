@@ -14,7 +14,7 @@ public static class ItemIndexFiles
 {
     private const string Id = "id", Model = "model", BiasColumn = "bias";
 
-    /// <summary>Writes both files, replacing what is there.</summary>
+    /// <summary>Writes both files, replacing what is there. What is cut off on the way leaves no index.</summary>
     /// <param name="index">The index.</param>
     /// <param name="name">Path without the endings.</param>
     /// <exception cref="IOException">A file cannot be written.</exception>
@@ -22,6 +22,8 @@ public static class ItemIndexFiles
     {
         ArgumentNullException.ThrowIfNull(index);
         ArgumentException.ThrowIfNullOrEmpty(name);
+        // Vectors beside the ids of an earlier index would be taken for those of its model.
+        File.Delete(name + ".ids.csv");
         using (FileStream npy = File.Create(name + ".npy"))
         {
             npy.Write(NpyHeader(index.Ids.Count, index.Width));
@@ -68,11 +70,8 @@ public static class ItemIndexFiles
                 if (own.Length == 0)
                     throw CsvFile.Empty(CsvFile.Place(path, csv, Model), isFeature: false);
                 if ((version ??= own) != own)
-                {
                     throw new ConfigurationException(DssmServingErrors.MixedModelVersions, CsvFile.Place(path, csv, Model), "the lines name several versions of a model.",
                         "Export the items anew, all with the same trained model.");
-                }
-
                 ids.Add(item);
                 if (column < 0)
                     continue;

@@ -25,12 +25,7 @@ internal sealed class PackedItems
                 _panels[(((item / Panel * width) + d) * Panel) + (item % Panel)] = vectors[(item * width) + d];
     }
 
-    /// <summary>Lists of the users; the threads share blocks of users.</summary>
-    /// <param name="users">[count x width].</param>
-    /// <param name="count">Number of users.</param>
-    /// <param name="length">Length of a list, at least 1.</param>
-    /// <param name="exclude">Per user, rising indices.</param>
-    /// <param name="cancellationToken">Ends the search.</param>
+    /// <summary>The best items of each user. Users are [count x width], and what one excludes are rising indices. The threads share blocks of users.</summary>
     public RankedItem[][] Search(float[] users, int count, int length, int[][] exclude, CancellationToken cancellationToken)
     {
         var lists = new RankedItem[count][];
@@ -124,10 +119,8 @@ internal sealed class PackedItems
             if (!Vector256.GreaterThanAny(Vector256.Create(scores), threshold) && !Vector256.GreaterThanAny(Vector256.Create(scores[Half..]), threshold))
                 return;
             for (int i = 0; i < scores.Length; i++)
-            {
                 if (scores[i] > _threshold && Array.BinarySearch(exclude, firstItem + i) < 0)
                     Insert(new RankedItem(firstItem + i, scores[i]));
-            }
         }
 
         public RankedItem[] ToArray() => _best[.._count];

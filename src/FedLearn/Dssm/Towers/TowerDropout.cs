@@ -19,7 +19,7 @@ public static class TowerDropout
         unchecked
         {
             ulong key = Mix(Mix((ulong)seed + Golden * (ulong)evaluation) + Golden * (ulong)(layer + 1));
-            return (Mix(key + Golden * (ulong)(element + 1)) >> 11) * (1.0 / (1UL << 53)) < share;
+            return PublicRandom.Unit(Mix(key + Golden * (ulong)(element + 1))) < share;
         }
     }
 }

@@ -1,5 +1,3 @@
-using FedLearn.Numerics;
-
 namespace FedLearn.Dssm;
 
 /// <summary>What follows the linear part of every layer.</summary>
@@ -106,7 +104,7 @@ public static class TowerStart
     public static double[] Values(TowerSpec spec, long seed)
     {
         double[] values = new double[Count(spec)];
-        var random = new StartRandom(seed);
+        var random = new PublicRandom(seed);
         int at = 0, width = spec.Inputs.Width;
         for (int l = 0; l < spec.Layers.Count; l++)
         {
@@ -117,12 +115,12 @@ public static class TowerStart
             {
                 double limit = Math.Sqrt(6.0 / (fanIn + outputs));
                 for (int i = 0; i < inputs * outputs; i++)
-                    values[at++] = random.Uniform(limit);
+                    values[at++] = limit * (2 * random.NextDouble() - 1);
             }
 
             double bias = 1 / Math.Sqrt(Math.Max(1, l == 0 && spec.Inputs.DenseWidth > 0 ? spec.Inputs.DenseWidth : width));
             for (int i = 0; i < outputs; i++)
-                values[at++] = random.Uniform(bias);
+                values[at++] = bias * (2 * random.NextDouble() - 1);
             if (spec.LayerNorm && l < spec.Layers.Count - 1)
             {
                 values.AsSpan(at, outputs).Fill(1);
@@ -133,13 +131,5 @@ public static class TowerStart
         }
 
         return values;
-    }
-
-    /// <summary>SplitMix64 (Steele, Lea and Flood 2014): starting values need no secrecy, and the same ones everywhere.</summary>
-    private struct StartRandom(long seed)
-    {
-        private ulong _state = unchecked((ulong)seed);
-
-        public double Uniform(double limit) => limit * (2 * ((SplitMix64.Mix(unchecked(_state += SplitMix64.Golden)) >> 11) * (1.0 / (1UL << 53))) - 1);
     }
 }

@@ -1,6 +1,5 @@
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
-using FedLearn.Privacy;
 
 namespace FedLearn.Dssm;
 
@@ -25,7 +24,7 @@ internal sealed class ActiveTowers(TowerThread thread, ITower items, IReadOnlyLi
 
     public ParameterOptimizer FusionOptimizer { get; } = new(optimizer);
 
-    public IReadOnlyList<ITower> All => [Items, .. Locals.Select(view => view.Tower)];
+    public IReadOnlyList<ITower> All { get; } = [items, .. locals.Select(view => view.Tower)];
 
     /// <summary>On the thread of towers, after what it still works on: a session may fail while it does.</summary>
     public ValueTask DisposeAsync() => new(thread.RunAsync(() =>
@@ -52,34 +51,19 @@ internal sealed class MadeTowers : IDisposable
     public void Dispose() => _made.ForEach(tower => tower.Dispose());
 }
 
-/// <summary>Scores all items for the samples of a set from a place on, one row a sample.</summary>
-internal delegate void ScoreRows(int from, Span<double> scores);
-
-/// <summary>Scores a few items of each of the samples of a set from a place on.</summary>
-/// <param name="from">The place.</param>
-/// <param name="ends">Where each sample's items end, the next one's begin.</param>
-/// <param name="items">The items of one sample after the other.</param>
-/// <param name="scores">Receives a score an item.</param>
-internal delegate void ScoreItems(int from, ReadOnlySpan<int> ends, ReadOnlySpan<int> items, Span<double> scores);
-
 /// <summary>What the active party knows of its samples.</summary>
 internal sealed class ActiveSamples
 {
-    private readonly DssmEvaluator _evaluator;
-    private readonly EvaluationOptions _evaluation;
-
     /// <summary>Takes a job's samples from the active party's tables.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="input">The tables.</param>
-    /// <param name="sets">The samples of the session.</param>
-    public ActiveSamples(DssmJob job, DssmPartyInput input, IReadOnlyList<SampleSet> sets)
+    public ActiveSamples(DssmParty party, IReadOnlyList<SampleSet> sets)
     {
-        (Party, Items, OwnTable, Sets) = (input.Party, input.Items!, input.View is { } view ? DssmRun.Own(job, view) : null, sets);
-        (_evaluator, _evaluation) = (new DssmEvaluator(input.Interactions!, Items), input.Evaluation with { Seed = job.Training.Seed });
-        OwnRows = OwnTable is null ? [] : RowsOf(OwnTable, input.Interactions!, sets);
+        (DssmJob job, InteractionTable table) = (party.Job, party.Input.Interactions!);
+        (Party, Items, OwnTable, Sets) = (party.Name, party.Input.Items!, party.View, sets);
+        (Evaluator, Evaluation) = (new DssmEvaluator(table, Items), party.Input.Evaluation with { Seed = job.Training.Seed });
+        OwnRows = OwnTable is null ? [] : RowsOf(OwnTable, table, sets);
         bool[] trainable = [.. Enumerable.Repeat(true, Items.Ids.Count)];
         int[] counts = new int[Items.Ids.Count];
-        foreach (Interaction e in input.Interactions!.Events)
+        foreach (Interaction e in table.Events)
             if (e.Role == EventRole.ColdItem && !job.Privacy.IsPrivate)
                 trainable[e.Item] = false;
             else if (e.Role == EventRole.Train)
@@ -109,40 +93,15 @@ internal sealed class ActiveSamples
     /// <summary>Draws negatives; null where nothing is trained, or not against drawn ones.</summary>
     public NegativeSampler? Sampler { get; }
 
-    /// <summary>Figures of a set of events.</summary>
-    /// <param name="set">The set.</param>
-    /// <param name="scores">Scores all items for the events of the set from a place on.</param>
-    public RankingReport Evaluate(int set, ScoreRows scores) => _evaluator.Evaluate(Sets[set].Role, Following(scores), _evaluation);
+    /// <summary>Measures events of the table; it asks for those of a role in the order that its set has.</summary>
+    public DssmEvaluator Evaluator { get; }
 
-    /// <summary>NDCG@10 against drawn negatives of a set of events.</summary>
-    /// <param name="set">The set.</param>
-    /// <param name="scores">Scores the asked items for the events of the set from a place on.</param>
-    public double SampledNdcg(int set, ScoreItems scores)
-    {
-        int from = 0;
-        return _evaluator.SampledNdcg(Sets[set].Role, (events, ends, items, destination) =>
-        {
-            scores(from, ends, items, destination);
-            from += events.Length;
-        }) ?? 0;
-    }
-
-    /// <summary>The evaluator asks for a role's events in the table's order, which is that of the sets.</summary>
-    private static DssmScores Following(ScoreRows scores)
-    {
-        int from = 0;
-        return (events, destination) =>
-        {
-            scores(from, destination);
-            from += events.Length;
-        };
-    }
+    /// <summary>How intervals of figures are found.</summary>
+    public EvaluationOptions Evaluation { get; }
 
     /// <summary>The samples of a job that trains: training, validation, test, cold users, cold items.</summary>
     public static IReadOnlyList<SampleSet> TrainingSets(DssmJob job, InteractionTable table)
     {
-        bool evaluates = !job.Privacy.IsPrivate || job.Privacy.Evaluation != EvaluationDisclosure.None;
-        bool validates = job.Training.ValidationStop ?? !job.Privacy.IsPrivate;
         List<Interaction> train = Of(EventRole.Train);
         if (job.Privacy.MaxSamplesPerUser is { } cap)
         {
@@ -155,8 +114,8 @@ internal sealed class ActiveSamples
         return
         [
             new(SampleSet.Training, EventRole.Train, train),
-            new(SampleSet.Validation, EventRole.Validation, validates ? Of(EventRole.Validation) : []),
-            .. EvaluationSets(table, evaluates),
+            new(SampleSet.Validation, EventRole.Validation, job.ValidationStop ? Of(EventRole.Validation) : []),
+            .. EvaluationSets(table, job.SendsEvaluation),
         ];
 
         List<Interaction> Of(EventRole role) => [.. table.Events.Where(e => e.Role == role)];

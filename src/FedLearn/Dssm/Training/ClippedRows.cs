@@ -10,9 +10,6 @@ internal sealed class ClippedRows
     private int _count;
 
     /// <summary>Clips rows in place. One that is no number, or whose squares overflow, becomes 0, which is within every bound: a mechanism releases no NaN, and a party that gave up there would tell of the row.</summary>
-    /// <param name="rows">The rows, one after the other.</param>
-    /// <param name="width">Length of a row.</param>
-    /// <param name="bound">The bound.</param>
     public void Clip(Span<double> rows, int width, double bound)
     {
         _count = rows.Length / width;
@@ -21,17 +18,19 @@ internal sealed class ClippedRows
             norms[i] = TensorPrimitives.SumOfSquares<double>(rows.Slice(i * width, width));
         RowClip.Factors(norms, bound, factors);
         for (int i = 0; i < _count; i++)
-            if (factors[i] == 0)
-                rows.Slice(i * width, width).Clear();
-            else if (factors[i] != 1)
-                TensorPrimitives.Multiply(rows.Slice(i * width, width), factors[i], rows.Slice(i * width, width));
+            Scale(rows.Slice(i * width, width), factors[i]);
+    }
+
+    /// <summary>Multiplies a row. 0 times what is no number would be none: it becomes 0.</summary>
+    public static void Scale(Span<double> row, double factor)
+    {
+        if (factor == 0)
+            row.Clear();
+        else if (factor != 1)
+            TensorPrimitives.Multiply(row, factor, row);
     }
 
     /// <summary>Turns gradients for the rows as clipped into those for the rows as they were, in place.</summary>
-    /// <param name="gradients">The gradients, one row after the other.</param>
-    /// <param name="clipped">The clipped rows.</param>
-    /// <param name="width">Length of a row.</param>
-    /// <param name="bound">The bound.</param>
     public void Backward(Span<double> gradients, ReadOnlySpan<double> clipped, int width, double bound)
     {
         for (int i = 0; i < _count; i++)

@@ -20,12 +20,10 @@ internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivac
     public static DataSetIdentity IdentityOf(IReadOnlyList<string> users) => DataSetIdentity.Of(RowIds.Order(users, 0).Digests);
 
     /// <summary>Refuses what the budget of the table's people does not allow, before a peer is met.</summary>
-    /// <param name="calibration">The noise.</param>
     /// <returns>What would be charged.</returns>
-    public PrivacyTotal Check(EmbeddingCalibration calibration) => Check(DssmClaims.Mechanism(plan, party.Party.Role), PrivacyUnit.Record, 0, calibration.Mu * calibration.Mu);
+    public PrivacyTotal Check(double mu) => Check(DssmClaims.Mechanism(plan, party.Party.Role), PrivacyUnit.Record, 0, mu * mu);
 
     /// <summary>Reserves the cost of the whole run, before its first message.</summary>
-    /// <param name="calibration">The noise.</param>
     public IPrivacyReservation Reserve(EmbeddingCalibration calibration) => Reserve(DssmClaims.Mechanism(plan, party.Party.Role), DssmClaims.Numbers(calibration), PrivacyUnit.Record,
         calibration.MessageNoise.Releases, 0, calibration.Mu * calibration.Mu, shareOf: calibration.ShareOf);
 

@@ -130,7 +130,7 @@ internal static class DssmClaims
     {
         DssmPrivacyOptions privacy = plan.Job.Privacy;
         bool label = party.Party.Role == PartyRole.Active;
-        string scope = evaluationRows == 0 || !plan.SendsEvaluation ? "training messages only"
+        string scope = evaluationRows == 0 || !plan.Job.SendsEvaluation ? "training messages only"
             : privacy.Evaluation == EvaluationDisclosure.Disclosed ? string.Create(CultureInfo.InvariantCulture, $"training messages only; embeddings disclosed for {evaluationRows} evaluation rows are outside this claim{(!label && calibration.Unit == EmbeddingUnit.User ? OfTheSameUsers : "")}")
             : label ? "training messages only" : "training messages and noised evaluation messages";
         string unit = string.Create(CultureInfo.InvariantCulture, $"unit {Name(calibration.Unit)}, a = {calibration.Rows}");

@@ -9,18 +9,14 @@ internal static class DssmDisclosures
     public const string Gradients = "embedding gradients: training";
 
     /// <summary>User and moment of samples of users whom the view has: that and when each event happened, and how active each user is. Of other samples where they stand among all.</summary>
-    /// <param name="set">What the samples are for.</param>
     public static string SampleKeys(string set) => $"sample-keys: {set}";
 
     /// <summary>Which samples a view has a row for.</summary>
-    /// <param name="set">What the samples are for.</param>
     public static string Presence(string set) => $"view presence: {set}";
 
     /// <summary>Vectors of a view without noise.</summary>
-    /// <param name="set">What the samples are for.</param>
     public static string Embeddings(string set) => $"embeddings: {set}";
 
     /// <summary>The opened sum of masked vectors, unless each of the views noises its own.</summary>
-    /// <param name="views">Views in the sum.</param>
     public static string SumOf(int views) => string.Create(CultureInfo.InvariantCulture, $"sum of {views} embeddings");
 }

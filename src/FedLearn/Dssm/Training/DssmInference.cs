@@ -46,12 +46,10 @@ public sealed record DssmInferenceResult
 /// <summary>One party of a session with a trained model.</summary>
 public sealed class DssmInference
 {
-    private readonly DssmJob _job;
-    private readonly DssmPartyInput _input;
+    private readonly DssmParty _party;
     private readonly ITowerFactory _towers;
     private readonly DssmPurpose _purpose;
     private readonly DssmModel _model;
-    private readonly PartyDescription _party;
 
     /// <summary>Checks a job, a party's input and its part of the model against each other.</summary>
     /// <param name="job">The job that trained the model.</param>
@@ -66,32 +64,30 @@ public sealed class DssmInference
         ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(towers);
-        (_job, _input, _towers, _purpose) = (job, input, towers, purpose);
-        _party = DssmTrainer.Check(job, input).Options.Party;
-        string place = $"party '{input.Party}'";
-        _model = input.Model ?? throw new ConfigurationException(DssmErrors.OtherModel, place, "its part of the model is missing.", "Give one part a party.");
-        if (_model.JobName != job.Name || _model.Party != _party)
-            throw new ConfigurationException(DssmErrors.OtherModel, place, "the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
+        (_party, _towers, _purpose) = (new DssmParty(job, input), towers, purpose);
+        _model = input.Model ?? throw Other("its part of the model is missing.", "Give one part a party.");
+        if (_model.JobName != job.Name || _model.Party != _party.Options.Party)
+            throw Other("the part of the model is another job's or party's.", "Name the directory that this job's training wrote.");
         // Both what the training promised and what the run file says now must allow this.
         foreach (DssmReleaseTerms terms in new[] { _model.Released, DssmReleaseTerms.Of(job) }.OfType<DssmReleaseTerms>())
-            RequireRelease(terms, place);
-        if (!_model.Views.ToHashSet(StringComparer.Ordinal).SetEquals(DssmTrainer.ViewsOf(job)))
-            throw new ConfigurationException(DssmErrors.OtherModel, place, "the model was trained with other views than the job has now.", "Give the run file of the training.");
+            RequireRelease(terms, _party.Place);
+        if (!_model.Views.ToHashSet(StringComparer.Ordinal).SetEquals(job.ViewNames))
+            throw Other("the model was trained with other views than the job has now.", "Give the run file of the training.");
         if (_model.OtherOptions(job).ToArray() is { Length: > 0 } others)
-            throw new ConfigurationException(DssmErrors.OtherModel, place, $"the model was trained with another {string.Join(", ", others)} than the job has now.", "Give the run file of the training.");
+            throw Other($"the model was trained with another {string.Join(", ", others)} than the job has now.", "Give the run file of the training.");
         if (_model.SchemaSha256 is { } schema && !input.SchemaFingerprint.IsEmpty && schema != Convert.ToHexStringLower(input.SchemaFingerprint.Span))
-            throw new ConfigurationException(DssmErrors.OtherModel, place, "its schemas are not those that the model was trained with: the same cells would be other features.",
+            throw Other("its schemas are not those that the model was trained with: the same cells would be other features.",
                 "Use the schema files of the training.");
         if (input.Items is { } catalogue && NumbersOtherItems(_model, catalogue))
-            throw new ConfigurationException(DssmErrors.OtherModel, place, "its tables number the items, and the items are not those that the model was trained with: the same numbers would be other items.",
+            throw Other("its tables number the items, and the items are not those that the model was trained with: the same numbers would be other items.",
                 "Use the items of the training, or train again.");
         // A view cannot know of whom the active party has events: so the active party checks here, and the terms say whether it may ask for others.
         if (purpose == DssmPurpose.Recommend && !newUsers && input.Interactions is { } table && table.Users.Count - table.Events.Select(e => e.User).Distinct().Count() is > 0 and int more)
-            throw new ConfigurationException(DssmErrors.NewUsers, place, $"lists are asked for {more} {Counted.Noun(more, "user")} of whom it has no events, and the views have not agreed to send vectors of such people.",
+            throw new ConfigurationException(DssmErrors.NewUsers, _party.Place, $"lists are asked for {more} {Counted.Noun(more, "user")} of whom it has no events, and the views have not agreed to send vectors of such people.",
                 "Leave them out, or let every party agree: fedlearn party --new-users.");
         Terms = DssmJobTerms.Of(job, purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend", newUsers);
         // Parts of different trainings do not go together, so the model's version stands where a training has the schema's digest.
-        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
+        JoinRequest = new JoinRequest(SessionDesk.ProtocolVersion, _party.Options.Party, Terms.JobName, Terms.TermsDigest, Terms.Sections,
             SHA256.HashData(Encoding.UTF8.GetBytes($"{_model.Version} {_model.JobDigest}")));
     }
 
@@ -111,61 +107,59 @@ public sealed class DssmInference
     public async Task<DssmInferenceResult> RunAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(agreement);
-        ChannelGuard.CheckCount(channels, _party.Role, _job.Parties.Count);
-        var telemetry = new SessionTelemetry(_purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
-        return await telemetry.RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
+        ChannelGuard.CheckCount(channels, _party.Role, _party.Job.Parties.Count);
+        return await _party.Telemetry(_purpose == DssmPurpose.Evaluate ? "evaluate" : "recommend").RunAsync(() => ChannelGuard.RunAsync(channels, async () =>
         {
             if (agreement.Parties.Any(p => !p.SchemaFingerprint.Span.SequenceEqual(JoinRequest.SchemaFingerprint.Span)))
                 throw new ConfigurationException(DssmErrors.OtherModel, "joining", "the parties' parts of the model come from different trainings.", "Use the parts that one training wrote.");
-            await using var thread = new TowerThread(_input.Party);
-            DssmInferenceResult result = _party.Role == PartyRole.Active
+            await using var thread = new TowerThread(_party.Name);
+            DssmInferenceResult result = _party.IsActive
                 ? await ActiveAsync(agreement, channels, thread, cancellationToken).ConfigureAwait(false)
                 : await ViewAsync(agreement, channels[0], thread, cancellationToken).ConfigureAwait(false);
-            return result with { Traffic = ChannelStatistics.Of(channels), Releases = DssmTrainer.Sent(channels) };
+            return result with { Traffic = ChannelStatistics.Of(channels), Releases = DssmSentMessages.Of(channels) };
         })).ConfigureAwait(false);
     }
 
     private async Task<DssmInferenceResult> ViewAsync(SessionAgreement agreement, IPartyChannel channel, TowerThread thread, CancellationToken cancellationToken)
     {
         string[] sets = _purpose == DssmPurpose.Recommend ? [SampleSet.Recommendation] : [SampleSet.Test, SampleSet.ColdUsers, SampleSet.ColdItems];
-        ViewTable view = DssmRun.Own(_job, _input.View!);
-        ViewSamples samples = await SampleExchange.AnswerAsync(channel, new SampleSession(_job, _input, agreement.JobDigest), view, sets, cancellationToken).ConfigureAwait(false);
-        using ITower tower = await thread.RunAsync(() => Restored(_input.ViewTower, _model.View)).ConfigureAwait(false);
+        ViewTable view = _party.View!;
+        ViewSamples samples = await new SampleExchange(_party, agreement.JobDigest).AnswerAsync(channel, view, sets, cancellationToken).ConfigureAwait(false);
+        using ITower tower = await thread.RunAsync(() => Restored(_party.Input.ViewTower, _model.View)).ConfigureAwait(false);
         if (tower.Inputs != view.Rows.Inputs)
             throw OtherShapes();
-        var run = new ViewRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = sets }, tower, view, samples, channel, PartyNoise.None);
+        var run = new ViewRun(new DssmRun(_party.Job, thread) { Views = [.. _model.Views], SetNames = sets }, tower, view, samples, channel, PartyNoise.None);
         for (int set = 0; set < sets.Length; set++)
             await run.SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
         await CompleteAsync([channel], cancellationToken).ConfigureAwait(false);
-        return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_input, samples, some: _purpose == DssmPurpose.Recommend), Warnings = [.. DssmRun.OwnWarnings(_job, _input.Party, _input.View)] };
+        return new DssmInferenceResult { SharedUsers = SharedUsers.Of(_party.Input, samples, some: _purpose == DssmPurpose.Recommend), Warnings = [.. _party.ViewWarnings()] };
     }
 
     private async Task<DssmInferenceResult> ActiveAsync(SessionAgreement agreement, IReadOnlyList<IPartyChannel> channels, TowerThread thread, CancellationToken cancellationToken)
     {
-        InteractionTable table = _input.Interactions!;
-        ActiveSamples samples = await ChannelGuard.ComputeAsync(channels, _ => new ActiveSamples(_job, _input, _purpose == DssmPurpose.Recommend
+        InteractionTable table = _party.Input.Interactions!;
+        ActiveSamples samples = await ChannelGuard.ComputeAsync(channels, _ => new ActiveSamples(_party, _purpose == DssmPurpose.Recommend
             ? [new SampleSet(SampleSet.Recommendation, EventRole.Seen, [.. table.Users.Select((_, user) => new Interaction(user, 0, Now, EventRole.Seen))])]
             : ActiveSamples.EvaluationSets(table, evaluates: true)), cancellationToken).ConfigureAwait(false);
         IReadOnlyList<SampleSet> sets = samples.Sets;
         // The model's parameters of the views are in the order that the training had.
         List<string> order = [.. _model.Views];
         IReadOnlyList<IPartyChannel> views = [.. channels.OrderBy(channel => order.IndexOf(channel.RemoteParty))];
-        IReadOnlyList<ViewPeer> peers = await SampleExchange.OfferAsync(views, new SampleSession(_job, _input, agreement.JobDigest), table.Users, sets, cancellationToken).ConfigureAwait(false);
-        var shared = SharedUsers.Of(_input, peers, _purpose == DssmPurpose.Recommend ? "users" : "events", sets.Count);
+        IReadOnlyList<ViewPeer> peers = await new SampleExchange(_party, agreement.JobDigest).OfferAsync(views, sets, cancellationToken).ConfigureAwait(false);
+        var shared = SharedUsers.Of(_party.Input, peers, _purpose == DssmPurpose.Recommend ? "users" : "events", sets.Count);
         ActiveTowers towers = await thread.RunAsync(() => Towers(thread, samples)).ConfigureAwait(false);
         await using var disposal = towers.ConfigureAwait(false);
-        var run = new ActiveRun(new DssmRun(_job, thread) { Views = _model.Views, SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
-        var clock = new PartyClock();
+        var run = new ActiveRun(new DssmRun(_party.Job, thread) { Views = [.. _model.Views], SetNames = [.. sets.Select(s => s.Name)] }, towers, samples, peers, PartyNoise.None);
         if (_purpose == DssmPurpose.Recommend)
         {
-            (ItemIndex items, UserVectors users) = await run.RecommendAsync(_model.Version, clock, cancellationToken).ConfigureAwait(false);
+            (ItemIndex items, UserVectors users) = await run.RecommendAsync(_model.Version, cancellationToken).ConfigureAwait(false);
             await CompleteAsync(channels, cancellationToken).ConfigureAwait(false);
             return new DssmInferenceResult { SharedUsers = shared, Items = items, Users = users };
         }
 
         var measures = new List<Func<Task<Evaluation.RankingReport?>>>();
         for (int set = 0; set < sets.Count; set++)
-            measures.Add(await run.PrepareReportAsync(0, set, clock, cancellationToken).ConfigureAwait(false));
+            measures.Add(await run.PrepareReportAsync(0, set, cancellationToken).ConfigureAwait(false));
         // Before anything is measured, which takes as long as there are events and items: no view has to wait for it.
         await CompleteAsync(channels, cancellationToken).ConfigureAwait(false);
         var reports = new Evaluation.RankingReport?[sets.Count];
@@ -175,7 +169,7 @@ public sealed class DssmInference
         {
             SharedUsers = shared,
             Metrics = new DssmMetrics { Test = reports[0], ColdUsers = reports[1], ColdItems = reports[2] },
-            Warnings = [.. EventWarnings.Of(_job, table, sets, trains: false), .. EventWarnings.OfNegatives(_job, reports), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[], .. DssmRun.OwnWarnings(_job, _input.Party, _input.View)],
+            Warnings = [.. EventWarnings.Of(_party.Job, table, sets, trains: false), .. EventWarnings.OfNegatives(_party.Job, reports), .. _model.EventsSha256 is { } trained && trained != EventDigest.Of(table, samples.Items) ? [EventWarnings.OtherEvents] : (string[])[], .. _party.ViewWarnings()],
         };
     }
 
@@ -190,24 +184,23 @@ public sealed class DssmInference
 
     private ITower Restored(ITowerFactory? own, SavedTower? saved)
     {
-        SavedTower tower = Saved(saved);
+        SavedTower tower = saved ?? throw Other("the part of the model lacks a tower.", "Name the directory that this job's training wrote.");
         try
         {
             return (own ?? _towers).Restore(tower.Spec, tower.State);
         }
         catch (ArgumentException e)
         {
-            throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "a tower of its part of the model was not saved by towers like those that are used here.",
-                "Use the towers that the model was trained with.", e);
+            throw Other("a tower of its part of the model was not saved by towers like those that are used here.", "Use the towers that the model was trained with.", e);
         }
     }
 
     private ActiveTowers Towers(TowerThread thread, ActiveSamples samples)
     {
         using var made = new MadeTowers();
-        ITower items = made.Add(Restored(_input.ItemTower, _model.Items));
+        ITower items = made.Add(Restored(_party.Input.ItemTower, _model.Items));
         List<LocalView> locals = samples.OwnTable is not { } own ? []
-            : [new LocalView(_input.Party, made.Add(Restored(_input.ViewTower, _model.View)), own.Rows, samples.OwnRows)];
+            : [new LocalView(_party.Name, made.Add(Restored(_party.Input.ViewTower, _model.View)), own.Rows, samples.OwnRows)];
         // Scores are the same under every loss, of which some need what only training has.
         var loss = new DssmLoss(_model.Options with { Loss = DssmLossKind.Full }, _model.Options.Layers[^1], _model.Views, samples.Items.Ids.Count);
         double[] fusion = FusionOf(_model, loss.Fusion, samples.Items);
@@ -215,7 +208,7 @@ public sealed class DssmInference
             throw OtherShapes();
         fusion.CopyTo(loss.Fusion.Values, 0);
         made.Keep();
-        return new ActiveTowers(thread, items, locals, loss, _job.Training.Optimizer);
+        return new ActiveTowers(thread, items, locals, loss, _party.Job.Training.Optimizer);
     }
 
     /// <summary>Parameters of the fusion for the items as they are now: a bias goes with its item's id, and an item that training did not know has none.</summary>
@@ -244,9 +237,7 @@ public sealed class DssmInference
                 "Read the figures of the training report.");
     }
 
-    private ConfigurationException OtherShapes() => new(DssmErrors.OtherModel, $"party '{_input.Party}'", "the model and the party's tables have different shapes.",
-        "Use tables of the schemas that the model was trained with.");
+    private ConfigurationException OtherShapes() => Other("the model and the party's tables have different shapes.", "Use tables of the schemas that the model was trained with.");
 
-    private SavedTower Saved(SavedTower? tower) => tower
-        ?? throw new ConfigurationException(DssmErrors.OtherModel, $"party '{_input.Party}'", "the part of the model lacks a tower.", "Name the directory that this job's training wrote.");
+    private ConfigurationException Other(string cause, string remedy, Exception? inner = null) => new(DssmErrors.OtherModel, _party.Place, cause, remedy, inner);
 }

@@ -103,6 +103,18 @@ public sealed record DssmModelOptions
 
     /// <summary>Precision of towers and of vectors on the wire.</summary>
     public TowerPrecision Precision { get; init; }
+
+    /// <summary>A tower of the model.</summary>
+    internal TowerSpec Tower(TowerInputs inputs, TowerOptimizer optimizer) => new()
+    {
+        Inputs = inputs,
+        Layers = Layers,
+        Activation = Activation,
+        LayerNorm = LayerNorm,
+        Dropout = Dropout,
+        Precision = Precision,
+        Optimizer = optimizer,
+    };
 }
 
 /// <summary>The schedule.</summary>
@@ -276,4 +288,19 @@ public sealed record DssmJob
 
     /// <summary>The parties: one active one and any number of passive ones, each a view.</summary>
     public required IReadOnlyList<DssmPartyOptions> Parties { get; init; }
+
+    /// <summary>Width k of all vectors.</summary>
+    internal int Width => Model.Layers[^1];
+
+    /// <summary>Whether the epoch of the best validation figure is kept, where there are validation events.</summary>
+    internal bool ValidationStop => Training.ValidationStop ?? !Privacy.IsPrivate;
+
+    /// <summary>Whether vectors of evaluated rows are sent at all.</summary>
+    internal bool SendsEvaluation => !Privacy.IsPrivate || Privacy.Evaluation != EvaluationDisclosure.None;
+
+    /// <summary>Names of the views: the active party's own, then the passive parties' in their order here.</summary>
+    internal IReadOnlyList<string> ViewNames => [.. Parties.Where(p => p.Party.Role == PartyRole.Passive || LabelHasView).OrderBy(p => p.Party.Role).Select(p => p.Party.Name)];
+
+    /// <summary>Batches of an epoch.</summary>
+    internal int BatchesOf(int samples) => (samples + Training.BatchSize - 1) / Training.BatchSize;
 }

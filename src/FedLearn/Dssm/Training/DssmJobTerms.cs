@@ -56,7 +56,7 @@ public static class DssmJobTerms
         json.WriteString("optimizer", training.Optimizer.Kind.ToString());
         json.WriteNumber("rate", training.Optimizer.Rate);
         json.WriteNumber("weightDecay", training.Optimizer.WeightDecay);
-        json.WriteBoolean("validationStop", training.ValidationStop ?? !job.Privacy.IsPrivate);
+        json.WriteBoolean("validationStop", job.ValidationStop);
         json.WriteNumber("patience", training.Patience);
         json.WriteNumber("seed", training.Seed);
         json.WriteNumber("checkpointRounds", training.CheckpointRounds);

@@ -18,14 +18,14 @@ internal sealed class DssmKeptRun : IDisposable
     private const int Evaluations = 4;
 
     private readonly IRunState? _state;
-    private readonly int _interval;
     private readonly DssmRunKind _kind;
+    private readonly int _interval;
     private readonly bool _beside;
     private int _newest = -1;
     private Task _writing = Task.CompletedTask;
     private bool _forgotten;
 
-    private DssmKeptRun(IRunState? state, string sessionId, int interval, bool beside, DssmRunKind kind) => (_state, SessionId, _interval, _beside, _kind) = (state, sessionId, interval, beside, kind);
+    private DssmKeptRun(IRunState? state, string sessionId, DssmPlan plan, DssmRunKind kind) => (_state, SessionId, _kind, _interval, _beside) = (state, sessionId, kind, Interval(plan), Beside(plan));
 
     /// <summary>Id of the session in which the run began: the version of its model.</summary>
     public string SessionId { get; }
@@ -55,31 +55,24 @@ internal sealed class DssmKeptRun : IDisposable
     public IMaskedOutbox? Outbox => _state?.Outbox;
 
     /// <summary>Rounds between two states. In private jobs, and under masks, at most so many that all messages since the older of two states stay in the outboxes; the same at every party.</summary>
-    public static int Interval(DssmJob job, DssmPlan plan)
-    {
-        if (plan.OneShot)
-            return int.MaxValue;
-        return plan.Private || job.MaskedSum ? Math.Min(job.Training.CheckpointRounds, Math.Max(1, OutboxMessages / (2 * PerRound(job, plan)))) : job.Training.CheckpointRounds;
-    }
+    public static int Interval(DssmPlan plan) => plan.OneShot ? int.MaxValue
+        : plan.Private || plan.Job.MaskedSum ? Math.Min(plan.Job.Training.CheckpointRounds, Math.Max(1, OutboxMessages / (2 * PerRound(plan))))
+        : plan.Job.Training.CheckpointRounds;
 
     /// <summary>Whether the rounds may go on while a state is written: where outboxes need not reach back to the state before it.</summary>
-    public static bool Beside(DssmJob job, DssmPlan plan) => !plan.Private && !job.MaskedSum && Interval(job, plan) > 1;
+    public static bool Beside(DssmPlan plan) => !plan.Private && !plan.Job.MaskedSum && Interval(plan) > 1;
 
     /// <summary>How many of the newest messages, and values that stay, must be found again.</summary>
-    public static long Reach(DssmJob job, DssmPlan plan) => plan.OneShot ? Evaluations : 2L * Interval(job, plan) * PerRound(job, plan) + Evaluations;
+    public static long Reach(DssmPlan plan) => plan.OneShot ? Evaluations : 2L * Interval(plan) * PerRound(plan) + Evaluations;
 
     // The active party may send one message to each view; a view under masks sends one more at the end of an epoch; claim full keeps two values that stay at the party.
-    private static int PerRound(DssmJob job, DssmPlan plan) => Math.Max(plan.Full || job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
+    private static int PerRound(DssmPlan plan) => Math.Max(plan.Full || plan.Job.MaskedSum ? 2 : 1, plan.SharedGradient ? 1 : plan.Views.Count);
 
     /// <summary>Forgets a run that was cut off, so that the party begins anew: what left counts in full.</summary>
     /// <returns>As <see cref="CutOffRuns.Forget"/>.</returns>
     public static string? Forget(IRunStore store, CutOffRun run, IPrivacyLedger? ledger) => CutOffRuns.Forget(store, run, ledger, static (_, messages) => messages == 0 ? 0 : 1);
 
     /// <summary>What the party can go on with, for its request to join.</summary>
-    /// <param name="store">Where runs are kept; null: nowhere.</param>
-    /// <param name="party">The party.</param>
-    /// <param name="terms">Terms of its job.</param>
-    /// <param name="kind">What its states belong to.</param>
     /// <exception cref="ConfigurationException">FL2545: the run began with another number of threads.</exception>
     public static ResumeOffer? Offer(IRunStore? store, string party, SessionTerms terms, DssmRunKind kind)
     {
@@ -106,31 +99,35 @@ internal sealed class DssmKeptRun : IDisposable
     }
 
     /// <summary>Goes on with what all parties agreed to go on with, or begins.</summary>
-    public static DssmKeptRun Open(IRunStore? store, string party, SessionTerms terms, SessionAgreement agreement, string runId, DssmRunKind kind, int interval, bool beside, bool masked, IPrivacyLedger? ledger)
+    public static DssmKeptRun Open(IRunStore? store, DssmParty party, SessionTerms terms, SessionAgreement agreement, DssmRunKind kind)
     {
         if (store is null)
-            return new DssmKeptRun(null, agreement.SessionId, interval, beside, kind);
+            return new DssmKeptRun(null, agreement.SessionId, party.Plan, kind);
         if (agreement.Resume is not { } point)
         {
-            string? unsettled = store.Find(party, terms.TermsDigest) is { } old ? Forget(store, old, ledger) : null;
-            IRunState begun = store.Begin(new RunIdentity(party, terms.TermsDigest, agreement.SessionId, runId));
-            if (!masked || begun.Outbox is not null)
-                return new DssmKeptRun(begun, agreement.SessionId, interval, beside, kind) { Unsettled = unsettled };
-            begun.Remove();
-            begun.Dispose();
-            return new DssmKeptRun(null, agreement.SessionId, interval, beside, kind) { Unsettled = unsettled };
+            string? unsettled = store.Find(party.Name, terms.TermsDigest) is { } old ? Forget(store, old, party.Input.Ledger) : null;
+            IRunState? begun = store.Begin(new RunIdentity(party.Name, terms.TermsDigest, agreement.SessionId, party.Input.RunId ?? PrivacyCharge.NewRunId()));
+            // A view under masks cannot go on without the messages that it has masked.
+            if (party.Job.MaskedSum && !party.IsActive && begun.Outbox is null)
+            {
+                begun.Remove();
+                begun.Dispose();
+                begun = null;
+            }
+
+            return new DssmKeptRun(begun, agreement.SessionId, party.Plan, kind) { Unsettled = unsettled };
         }
 
-        CutOffRun run = store.Find(party, terms.TermsDigest) is { } found && found.Run.SessionId == point.SessionId && found.Rounds.Contains(point.Round) ? found
-            : throw RunStateErrors.Gone($"run of party '{party}', round {point.Round}");
+        string place = $"run of {party.Place}, round {point.Round}";
+        CutOffRun run = store.Find(party.Name, terms.TermsDigest) is { } found && found.Run.SessionId == point.SessionId && found.Rounds.Contains(point.Round) ? found : throw RunStateErrors.Gone(place);
         IRunState state = store.Continue(run);
         try
         {
-            StateReader restored = new(kind.Name, state.Read(point.Round), $"run of party '{party}', round {point.Round}");
+            StateReader restored = new(kind.Name, state.Read(point.Round), place);
             int[] resumed = [.. restored.Integers("resumed"), point.Round];
             // Written at once, so that this attempt is counted however it ends.
             state.Write(point.Round, restored.CopyWith(kind.Name, "resumed", resumed));
-            return new DssmKeptRun(state, point.SessionId, interval, beside, kind) { Began = StartOf(state, kind), Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
+            return new DssmKeptRun(state, point.SessionId, party.Plan, kind) { Began = StartOf(state, kind), Restored = restored, First = point.Round, Resumed = resumed, _newest = run.Rounds[^1] };
         }
         catch
         {
@@ -149,11 +146,8 @@ internal sealed class DssmKeptRun : IDisposable
         _state.WriteStart(writer.ToArray());
     }
 
-    /// <summary>Keeps the state before a round, where one is due.</summary>
+    /// <summary>Keeps the state before a round, where one is due; what the state holds is added on the thread of towers.</summary>
     /// <remarks>Where the rounds go on while it is written, it is waited for half way to the next one: so no party begins with its next state before every other has this one, and all have one in common at any time.</remarks>
-    /// <param name="round">The round that comes next.</param>
-    /// <param name="thread">The thread that the towers belong to.</param>
-    /// <param name="add">Adds what the state holds; called on that thread.</param>
     public async Task KeepAsync(int round, TowerThread thread, Action<StateWriter> add)
     {
         if (_state is null)
@@ -208,45 +202,3 @@ internal sealed class DssmKeptRun : IDisposable
 /// <param name="Data">Digest of its data, found when it is asked for.</param>
 /// <param name="Threads">Threads of its towers.</param>
 internal sealed record DssmRunKind(string Name, Lazy<byte[]> Data, int Threads);
-
-/// <summary>SHA-256 of what a party trains on, and of towers that are no shipped ones: a run goes on with the same only.</summary>
-internal static class DssmInputDigest
-{
-    public static byte[] Of(DssmPartyInput input, ITowerFactory towers)
-    {
-        using var digest = new InputDigest();
-        if (input.View is { } view)
-        {
-            digest.Texts(view.Users).Numbers<int>(view.RowUser);
-            Moments(digest, view.Moments ?? []);
-            Rows(digest, view.Rows);
-        }
-
-        if (input.Items is { } items)
-        {
-            digest.Texts(items.Ids);
-            Rows(digest, items.Content);
-        }
-
-        if (input.Interactions is { } table)
-        {
-            digest.Texts(table.Users).Numbers<int>([.. table.Events.SelectMany(e => new[] { e.User, e.Item, (int)e.Role })]);
-            Moments(digest, [.. table.Events.Select(e => e.Moment)]);
-        }
-
-        // Shipped towers follow from the terms; of those the job's factory makes the threads are compared by themselves.
-        foreach ((string what, ITowerFactory? own) in new[] { ("view", input.ViewTower), ("items", input.ItemTower) })
-            if ((own ?? towers).Fingerprint is { IsEmpty: false } fingerprint)
-                digest.Text(what).Numbers(fingerprint.Span).Numbers<int>([own?.Threads ?? 0]);
-        return digest.Finish();
-    }
-
-    private static void Rows(InputDigest digest, TowerRows rows)
-    {
-        digest.Numbers<double>(rows.Dense);
-        foreach (BagRows bag in rows.Bags)
-            digest.Numbers<int>(bag.Offsets).Numbers<int>(bag.Ids).Numbers<double>(bag.Weights ?? []);
-    }
-
-    private static void Moments(InputDigest digest, IReadOnlyList<Moment> moments) => digest.Numbers<long>([.. moments.SelectMany(m => new[] { m.Time, (long)m.Sequence })]);
-}

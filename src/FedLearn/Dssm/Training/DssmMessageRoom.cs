@@ -14,12 +14,13 @@ internal static class DssmMessageRoom
     /// <param name="role">This party's role.</param>
     /// <param name="samples">Samples of each set: those of training, and those that are evaluated.</param>
     /// <param name="once">Claim one-shot: rows of a static view, which sends nothing else; null of one with moments.</param>
-    /// <param name="bits">Bits of a number that this party noises.</param>
+    /// <param name="calibration">Noise of this party's messages; null for none.</param>
     /// <param name="channels">Its channels.</param>
     /// <exception cref="PeerException">FL4006: a channel takes no message as large as one of them.</exception>
-    public static void Check(DssmPlan plan, PartyRole role, IReadOnlyList<(string Name, int Count)> samples, int? once, int bits, IReadOnlyList<IPartyChannel> channels)
+    public static void Check(DssmPlan plan, PartyRole role, IReadOnlyList<(string Name, int Count)> samples, int? once, EmbeddingCalibration? calibration, IReadOnlyList<IPartyChannel> channels)
     {
         (ElementType, int) plain = (plan.Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64, 0);
+        int bits = calibration is null ? 0 : GaussianMechanism.BitsOf(calibration.MessageNoise);
         bool masked = plan.Job.MaskedSum, noised = plan.Noises(PartyRole.Passive);
         int train = samples[0].Count, batch = Math.Min(plan.Job.Training.BatchSize, train);
         if (plan.OneShot)
@@ -45,7 +46,7 @@ internal static class DssmMessageRoom
         void Room(string what, int rows, (ElementType, int)? element, string smaller)
         {
             if (element is { } packed && rows > 0)
-                MessageRoom.Check(what, MessageRoom.PackedBytes((long)rows * plan.Width, packed), smaller, channels);
+                MessageRoom.Check(what, MessageRoom.PackedBytes((long)rows * plan.Job.Width, packed), smaller, channels);
         }
     }
 }

@@ -23,11 +23,6 @@ internal sealed class DssmPlan
 
     public bool Private => Job.Privacy.IsPrivate;
 
-    /// <summary>Width k of all vectors.</summary>
-    public int Width => Job.Model.Layers[^1];
-
-    public bool ValidationStop => Job.Training.ValidationStop ?? !Private;
-
     public EmbeddingClaim Claim => (EmbeddingClaim)Job.Privacy.Claim;
 
     public EmbeddingUnit Unit => (EmbeddingUnit)Job.Privacy.Unit;
@@ -39,9 +34,6 @@ internal sealed class DssmPlan
 
     /// <summary>Whether one gradient goes to all views, so that it is noised once: the vectors are added, and each view applies its own weight.</summary>
     public bool SharedGradient => Job.Model.Fusion == DssmFusion.Sum;
-
-    /// <summary>Whether vectors of evaluated rows are sent at all.</summary>
-    public bool SendsEvaluation => !Private || Job.Privacy.Evaluation != EvaluationDisclosure.None;
 
     /// <summary>Whether this party adds noise to what it sends.</summary>
     public bool Noises(PartyRole role) => Job.Privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
@@ -80,7 +72,7 @@ internal sealed class DssmPlan
         {
             Claim = Claim,
             Clip = privacy.Clip,
-            Width = checked(Width * messages),
+            Width = checked(Job.Width * messages),
             Epochs = OneShot ? 1 : Job.Training.Epochs,
             Batches = batches,
             BatchSize = Job.Training.BatchSize,
@@ -109,11 +101,9 @@ internal sealed class DssmPlan
     /// <param name="items">Number of items.</param>
     /// <param name="otherParameters">Numbers of its own view's tower, fusion matrix, view weights and item bias together; 0 for none.</param>
     public IReadOnlyList<GradientGroup> ActiveGroups(int items, int otherParameters) => !Full ? []
-        : [new("item vectors", Job.Privacy.ParameterClip, (long)items * Width), .. otherParameters > 0 ? [new("own tower and fusion", Job.Privacy.ParameterClip, otherParameters)] : (IEnumerable<GradientGroup>)[]];
+        : [new("item vectors", Job.Privacy.ParameterClip, (long)items * Job.Width), .. otherParameters > 0 ? [new("own tower and fusion", Job.Privacy.ParameterClip, otherParameters)] : (IEnumerable<GradientGroup>)[]];
 
-    /// <summary>Refuses a view that the job's unit does not protect.</summary>
-    /// <param name="party">The party.</param>
-    /// <param name="isStatic">Whether its view has no times.</param>
+    /// <summary>Refuses a view that the job's unit does not protect; a static one has no times.</summary>
     /// <exception cref="PrivacyRefusedException">FL5143 to FL5145.</exception>
     public void CheckView(DssmPartyOptions party, bool isStatic)
     {
@@ -122,8 +112,6 @@ internal sealed class DssmPlan
     }
 
     /// <summary>Refuses a tower whose rows depend on each other. A tower of mode none is not looked at.</summary>
-    /// <param name="place">Which tower.</param>
-    /// <param name="tower">The tower.</param>
     /// <exception cref="PrivacyRefusedException">FL5152.</exception>
     public void CheckTower(string place, ITower tower)
     {
@@ -143,7 +131,7 @@ internal sealed class DssmPlan
         if (SharedGradient && Noises(PartyRole.Active) && model.LearnViewWeights)
             throw Invalid("model.viewWeights", "all views get one noised gradient and apply their own weights to it, and they know no learned ones.",
                 "Use fixed weights, another fusion, or privacy.noise embeddings.");
-        if (ValidationStop)
+        if (Job.ValidationStop)
             throw Refused(DssmPlanErrors.StoppingNotPrivate, "training.validationStop", "the moment of stopping would depend on messages that no claim pays for.",
                 "Leave it out: with noise, training runs its fixed number of epochs.");
         if (OneShot && privacy.Noise != DssmNoise.Embeddings)

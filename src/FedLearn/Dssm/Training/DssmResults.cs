@@ -25,7 +25,11 @@ public sealed record DssmHistoryPoint(int Epoch, double? Loss, double? Validatio
 /// <param name="Protection">What protects the values.</param>
 /// <param name="Messages">Number of messages.</param>
 /// <param name="Bytes">Size of their packed payloads in bytes, without framing.</param>
-public sealed record DssmSentMessages(string To, string Name, Privacy.Protection Protection, long Messages, long Bytes);
+public sealed record DssmSentMessages(string To, string Name, Privacy.Protection Protection, long Messages, long Bytes)
+{
+    internal static IReadOnlyList<DssmSentMessages> Of(IReadOnlyList<IPartyChannel> channels) => [.. channels.SelectMany(c => c.Releases.OrderBy(r => r.Key.Name, StringComparer.Ordinal)
+        .Select(r => new DssmSentMessages(c.RemoteParty, r.Key.Name, r.Key.Protection, r.Value, c.BytesOf(r.Key.Name, r.Key.Protection))))];
+}
 
 /// <summary>Seconds of a job at one party. Compute, wait and noise add up to training.</summary>
 /// <param name="Training">From the first round to the last one's step.</param>

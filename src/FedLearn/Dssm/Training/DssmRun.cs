@@ -1,8 +1,5 @@
-using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
-using FedLearn.Data;
-using FedLearn.Diagnostics;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 
@@ -12,7 +9,7 @@ namespace FedLearn.Dssm;
 internal sealed class DssmRun(DssmJob job, TowerThread thread)
 {
     /// <summary>Far beyond a clipped row with noise on it and any feature that a tower can tell from another, and far below what float32 overflows at.</summary>
-    private const double Largest = 1e12;
+    public const double Largest = 1e12;
 
     private double[] _rowNorms = [], _sum = [];
 
@@ -21,7 +18,7 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     public TowerThread Thread { get; } = thread;
 
     /// <summary>Names of the views in the order of the job.</summary>
-    public IReadOnlyList<string> Views { get; init; } = [];
+    public List<string> Views { get; init; } = [];
 
     /// <summary>Names of the sets of samples of this session.</summary>
     public required IReadOnlyList<string> SetNames { get; init; }
@@ -31,20 +28,22 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
 
     public int Epochs => Job.Training.Epochs;
 
-    /// <summary>Whether the epoch of the best validation figure is kept: without validation events there is none to choose by, and the last one is.</summary>
-    /// <param name="events">Number of validation events, which every party knows.</param>
-    public bool Validates(int events) => events > 0 && (Job.Training.ValidationStop ?? !Job.Privacy.IsPrivate);
+    /// <summary>Whether the epoch of the best validation figure is kept: without validation events, whose number every party knows, there is none to choose by, and the last one is.</summary>
+    public bool Validates(int events) => events > 0 && Job.ValidationStop;
 
     public ElementType ElementType => Packing(noised: false);
+
+    /// <summary>Whether views add noise to their vectors.</summary>
+    public bool NoisesEmbeddings => Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings);
+
+    /// <summary>Whether the active party adds noise to the gradients that it returns.</summary>
+    public bool NoisesGradients => Job.Privacy.Noise.HasFlag(DssmNoise.Gradients);
 
     /// <summary>Whether views add noise to the vectors that measure the model.</summary>
     public bool NoisesEvaluation { get; init; }
 
     /// <summary>How vectors and gradients are packed.</summary>
-    public ElementType Packing(bool noised) => Packing(Job, noised);
-
-    /// <inheritdoc cref="Packing(bool)" />
-    public static ElementType Packing(DssmJob job, bool noised) => noised ? ElementType.Lattice : job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
+    public ElementType Packing(bool noised) => noised ? ElementType.Lattice : Job.Model.Precision == TowerPrecision.Float32 ? ElementType.Float32 : ElementType.Float64;
 
     /// <summary>Rounds what is disclosed to the type that it is packed as, so that channels in memory carry the numbers that a wire would.</summary>
     public void RoundForWire(Span<double> values)
@@ -54,48 +53,22 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     }
 
     /// <summary>Rows that a peer sent. In a private job one that is longer than any honest one is shortened: finite numbers that overflow on their way through a tower, or do not, by what is in
-    /// private rows would end the session or not, and the peer would see which.</summary>
-    /// <param name="values">The rows, one after the other. Their array is used where it is theirs alone.</param>
-    /// <param name="width">Numbers of a row.</param>
-    public double[] Received(ReadOnlyMemory<double> values, int width) => Received(Job, values, width);
-
-    /// <inheritdoc cref="Received(ReadOnlyMemory{double}, int)" />
-    public static double[] Received(DssmJob job, ReadOnlyMemory<double> values, int width)
+    /// private rows would end the session or not, and the peer would see which. The array of the rows is used where it is theirs alone.</summary>
+    public double[] Received(ReadOnlyMemory<double> values, int width)
     {
         double[] rows = MemoryMarshal.TryGetArray(values, out ArraySegment<double> array) && array.Offset == 0 && array.Count == array.Array!.Length ? array.Array : values.ToArray();
-        if (job.Privacy.IsPrivate)
-            RowClip.Rows(rows, width, Largest * Math.Max(1, job.Privacy.Clip));
+        if (Job.Privacy.IsPrivate)
+            RowClip.Rows(rows, width, Largest * Math.Max(1, Job.Privacy.Clip));
         return rows;
     }
 
-    /// <summary>A party's own view, as its tower reads it. In a private job no number of it is larger than a public bound, for the same reason: a row whose vector overflows would end the session, and tell by that
-    /// which row it is. A map of each row by itself changes no claim.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="view">The view.</param>
-    public static ViewTable Own(DssmJob job, ViewTable view) => job.Privacy.IsPrivate ? view.Within(Largest) : view;
-
-    /// <summary>Says that numbers of a party's own view count as the bound: for its own report.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="party">The party.</param>
-    /// <param name="view">Its view as it brought it; null for none.</param>
-    public static IEnumerable<string> OwnWarnings(DssmJob job, string party, ViewTable? view)
-    {
-        if (job.Privacy.IsPrivate && view?.Rows.CountBeyond(Largest) is > 0 and var count)
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"{count:N0} {Counted.Noun(count, "number of the view", "numbers of the view")} of '{party}' {(count == 1 ? "is" : "are")} beyond 1e12 and count as 1e12; where that is another unit or a mistake, mend the cells{CellsOutside.OutsideClaims}");
-    }
-
     /// <summary>Whether all views get the same gradient, of the fused vector, and weigh it themselves.</summary>
-    public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || Job.Privacy.Noise.HasFlag(DssmNoise.Gradients));
+    public bool SharesGradient => Job.Model.Fusion == DssmFusion.Sum && (Job.MaskedSum || NoisesGradients);
 
     /// <summary>Samples evaluated at a time.</summary>
     public int EvaluationChunk => Math.Max(Job.Training.BatchSize, 1024);
 
-    public int ViewIndex(string view) => Views.ToList().IndexOf(view);
-
     public double FixedWeight(string view) => Job.Model.ViewWeights.GetValueOrDefault(view, 1);
-
-    public int BatchesOf(int samples) => (samples + Job.Training.BatchSize - 1) / Job.Training.BatchSize;
 
     /// <summary>The samples of an epoch in their order.</summary>
     public int[] Order(int samples, int epoch) => SampleOrder.Of(samples, Job.Training.Seed, epoch);
@@ -108,7 +81,8 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
     }
 
     /// <summary>Whether training leaves a view of a sample out in an epoch.</summary>
-    public bool Drops(int epoch, int sample, int view) => Job.Model.ViewDropout > 0 && !ViewDropout.Keeps(Job.Training.Seed, epoch, sample, Job.Model.ViewDropout, view, Views.Count);
+    public bool Drops(int epoch, int sample, string view) =>
+        Job.Model.ViewDropout > 0 && !ViewDropout.Keeps(Job.Training.Seed, epoch, sample, Job.Model.ViewDropout, Views.IndexOf(view), Views.Count);
 
     /// <summary>What the sum over a batch is divided by: its samples, or where anything is noised the planned size, which no row changes.</summary>
     public double Divisor(int samples) => Job.Privacy.IsPrivate ? Job.Training.BatchSize : samples;
@@ -126,12 +100,8 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
         return vectors;
     }
 
-    /// <summary>One step of a tower with the gradients of a batch, summed over samples.</summary>
-    /// <param name="tower">The tower.</param>
-    /// <param name="upstream">dL/dy of each sample; changed.</param>
-    /// <param name="noise">Noise of claim full; null: none.</param>
-    /// <param name="samples">Samples of the batch.</param>
-    public void StepTower(ITower tower, double[] upstream, GaussianMechanism? noise, int samples)
+    /// <summary>One step of a tower with the gradients of a batch, summed over its samples, and with the noise of claim full where there is some. The gradients of the vectors are changed.</summary>
+    public void StepTower(ITower tower, Span<double> upstream, GaussianMechanism? noise, int samples)
     {
         double divisor = Divisor(samples);
         if (noise is null)
@@ -149,16 +119,5 @@ internal sealed class DssmRun(DssmJob job, TowerThread thread)
         noise.Perturb(sum, "training parameters");
         TensorPrimitives.Divide(sum, divisor, sum);
         tower.Step(sum);
-    }
-}
-
-/// <summary>Buffers that grow.</summary>
-internal static class Buffers
-{
-    public static Span<double> Of(ref double[] buffer, int length)
-    {
-        if (buffer.Length < length)
-            buffer = new double[length];
-        return buffer.AsSpan(0, length);
     }
 }

@@ -16,16 +16,10 @@ internal static class EventWarnings
     /// <summary>An evaluation whose events of the role train are others than those of the training.</summary>
     public const string OtherEvents = "the events of the role train are not those that the model was trained on: training may have seen users, items and events that are called test or cold here";
 
-    /// <summary>Sentences about a job's samples.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="table">All events.</param>
-    /// <param name="sets">The samples of the session.</param>
-    /// <param name="trains">Whether it trains, or measures a model that is there.</param>
+    /// <summary>Sentences about the samples of a job that trains, or measures a model that is there.</summary>
     public static IEnumerable<string> Of(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains) => Said(job, OfEvents(job, table, sets, trains));
 
     /// <summary>Says where a catalogue is too small for the drawn negatives.</summary>
-    /// <param name="job">The job.</param>
-    /// <param name="reports">Figures of the sets.</param>
     public static IEnumerable<string> OfNegatives(DssmJob job, IEnumerable<RankingReport?> reports)
     {
         int[] negatives = [.. reports.OfType<RankingReport>().SelectMany(report => report.SampledRanks).Select(rank => rank.Negatives)];
@@ -38,7 +32,7 @@ internal static class EventWarnings
 
     private static IEnumerable<string> OfEvents(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains)
     {
-        if (trains && (job.Training.ValidationStop ?? !job.Privacy.IsPrivate) && sets[1].Events.Count == 0)
+        if (trains && job.ValidationStop && sets[1].Events.Count == 0)
             yield return "no event has the role validation: training ran all of its epochs, and the model is that of the last one; training.validationStop false asks for that";
         if (trains && job.Privacy.IsPrivate && table.Events.Any(e => e.Role == EventRole.ColdItem))
             yield return "items of the role cold-item were drawn as negatives like all others: which items are cold follows from events, on which a private job's negatives must not depend";

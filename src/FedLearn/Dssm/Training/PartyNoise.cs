@@ -70,8 +70,6 @@ internal sealed class PartyClock
     }
 
     /// <summary>What the training took.</summary>
-    /// <param name="noise">Seconds of noise.</param>
-    /// <param name="epochs">Epochs done.</param>
     public DssmTiming Timing(TimeSpan noise, int epochs)
     {
         double all = Seconds, wait = Stopwatch.GetElapsedTime(0, _waited).TotalSeconds;

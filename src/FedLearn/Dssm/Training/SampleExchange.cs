@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using FedLearn.Coordination;
-using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
@@ -76,38 +75,20 @@ internal sealed record ViewSamples(IReadOnlyList<int[]> Rows, IReadOnlyList<int[
     }
 }
 
-/// <summary>A session in which samples are named.</summary>
-/// <param name="Job">The job.</param>
-/// <param name="Input">What the party brings.</param>
-/// <param name="JobDigest">Digest of the job, as all parties agreed on.</param>
-internal sealed record SampleSession(DssmJob Job, DssmPartyInput Input, ReadOnlyMemory<byte> JobDigest)
-{
-    /// <summary>Finds the users that the active party and a view share. Each pair is by itself: a view does not learn which of its users other views have.</summary>
-    public async Task<AlignedRows> AlignAsync(PartyRole role, IReadOnlyList<string> users, IPartyChannel channel, CancellationToken cancellationToken)
-    {
-        AlignedRows aligned = await AlignmentChoice.AlignAsync(AlignmentChoice.Of(Job.Alignment, Input.Alignment, Input.Party), Input.Party,
-            new AlignmentTask { Role = role, Ids = users, Seed = Job.Training.Seed, JobDigest = JobDigest, Parties = 2, Progress = Input.AlignmentProgress }, [channel], cancellationToken).ConfigureAwait(false);
-        if (aligned.Warnings.Contains(HashedAlignment.Warning))
-            new SessionTelemetry("align", Input.Party, Job.Name, Job.Privacy.IsPrivate ? "dp" : "none", Input.LoggerFactory).ComparedByHash(HashedAlignment.Warning);
-        return aligned;
-    }
-}
-
 /// <summary>What comes before round 0: the active party and one view find the users they share, and the active party names its samples by user and moment, never by item.</summary>
-internal static class SampleExchange
+internal sealed class SampleExchange(DssmParty party, ReadOnlyMemory<byte> jobDigest)
 {
     private const long SecondsOfDay = 86_400;
 
     /// <summary>The active party's side with every view, at once.</summary>
-    public static async Task<IReadOnlyList<ViewPeer>> OfferAsync(IReadOnlyList<IPartyChannel> channels, SampleSession session, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets,
-        CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<ViewPeer>> OfferAsync(IReadOnlyList<IPartyChannel> channels, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
     {
         var peers = new ViewPeer[channels.Count];
         int left = channels.Count;
         var all = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
         await ChannelGuard.AllAsync([.. channels.Select((channel, i) => (Func<CancellationToken, Task>)(async stop =>
         {
-            peers[i] = await OfferAsync(channel, session, users, sets, stop).ConfigureAwait(false);
+            peers[i] = await OfferAsync(channel, sets, stop).ConfigureAwait(false);
             if (Interlocked.Decrement(ref left) == 0)
                 all.SetResult(true);
             // Another view may take longer than this one waits for its next message.
@@ -116,27 +97,18 @@ internal static class SampleExchange
         return peers;
     }
 
-    /// <summary>The active party's side.</summary>
-    /// <param name="channel">Channel to the view.</param>
-    /// <param name="session">The session.</param>
-    /// <param name="users">Own users.</param>
-    /// <param name="sets">The samples.</param>
-    /// <param name="cancellationToken">Stops.</param>
-    private static async Task<ViewPeer> OfferAsync(IPartyChannel channel, SampleSession session, IReadOnlyList<string> users, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
+    private async Task<ViewPeer> OfferAsync(IPartyChannel channel, IReadOnlyList<SampleSet> sets, CancellationToken cancellationToken)
     {
-        AlignedRows aligned = await session.AlignAsync(PartyRole.Active, users, channel, cancellationToken).ConfigureAwait(false);
-        int[] common = aligned.Rows;
+        IReadOnlyList<string> users = party.Input.Interactions!.Users;
+        AlignedRows aligned = await AlignAsync(users, channel, cancellationToken).ConfigureAwait(false);
         Scalars told = await ChannelGuard.ReceiveScalarsAsync(channel, 0, ScalarsKind.Agreement, 1, cancellationToken).ConfigureAwait(false);
         bool hasMoments = told.Values.Span[0] is 0 or 1 ? told.Values.Span[0] == 1 : throw ProtocolErrors.Peer(ProtocolErrors.IllegalValue, channel.RemoteParty, "round 0",
             "sent a number other than 0 and 1 for whether its rows have moments.", "Check that both parties run the same release of the software.");
-        int[] place = new int[users.Count];
-        Array.Fill(place, -1);
-        for (int i = 0; i < common.Length; i++)
-            place[common[i]] = i;
+        int[] place = Places(aligned.Rows, users.Count);
         var present = new List<bool[]>();
         foreach (SampleSet set in sets)
         {
-            SampleKeys keys = await ChannelGuard.ComputeAsync([channel], _ => new SampleKeys(Pack(set.Events, place, hasMoments, session.Job.SampleTime), hasMoments), cancellationToken).ConfigureAwait(false);
+            SampleKeys keys = await ChannelGuard.ComputeAsync([channel], _ => new SampleKeys(Pack(set.Events, place, hasMoments, party.Job.SampleTime), hasMoments), cancellationToken).ConfigureAwait(false);
             await channel.SendAsync(0, Disclosure.Unprotected(keys, DssmDisclosures.SampleKeys(set.Name)), cancellationToken).ConfigureAwait(false);
             RowSelection there = await channel.ReceiveAsync<RowSelection>(0, set.Events.Count, cancellationToken).ConfigureAwait(false);
             present.Add([.. there.Selected.ToArray().Select(b => b == 1)]);
@@ -146,15 +118,9 @@ internal static class SampleExchange
     }
 
     /// <summary>A view's side.</summary>
-    /// <param name="channel">Channel to the active party.</param>
-    /// <param name="session">The session.</param>
-    /// <param name="view">Own rows.</param>
-    /// <param name="sets">Names of the sets that are due.</param>
-    /// <param name="cancellationToken">Stops.</param>
-    public static async Task<ViewSamples> AnswerAsync(IPartyChannel channel, SampleSession session, ViewTable view, IReadOnlyList<string> sets, CancellationToken cancellationToken)
+    public async Task<ViewSamples> AnswerAsync(IPartyChannel channel, ViewTable view, IReadOnlyList<string> sets, CancellationToken cancellationToken)
     {
-        AlignedRows aligned = await session.AlignAsync(PartyRole.Passive, view.Users, channel, cancellationToken).ConfigureAwait(false);
-        int[] common = aligned.Rows;
+        AlignedRows aligned = await AlignAsync(view.Users, channel, cancellationToken).ConfigureAwait(false);
         bool hasMoments = view.Moments is not null;
         await channel.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { hasMoments ? 1 : 0 }), "agreement: kind of view"), cancellationToken)
             .ConfigureAwait(false);
@@ -163,7 +129,7 @@ internal static class SampleExchange
         foreach (string set in sets)
         {
             SampleKeys keys = await channel.ReceiveAsync<SampleKeys>(0, null, cancellationToken).ConfigureAwait(false);
-            (int[] asked, int[] found) = await ChannelGuard.ComputeAsync([channel], _ => Unpack(keys, hasMoments, common, view, channel), cancellationToken).ConfigureAwait(false);
+            (int[] asked, int[] found) = await ChannelGuard.ComputeAsync([channel], _ => Unpack(keys, hasMoments, aligned.Rows, view, channel), cancellationToken).ConfigureAwait(false);
             await channel.SendAsync(0, Disclosure.Unprotected(new RowSelection(found.Select(r => r < 0 ? (byte)0 : (byte)1).ToArray()), DssmDisclosures.Presence(set)), cancellationToken)
                 .ConfigureAwait(false);
             rows.Add(found);
@@ -171,6 +137,26 @@ internal static class SampleExchange
         }
 
         return new ViewSamples(rows, users, aligned);
+    }
+
+    /// <summary>Finds the users that the active party and a view share. Each pair is by itself: a view does not learn which of its users other views have.</summary>
+    private async Task<AlignedRows> AlignAsync(IReadOnlyList<string> users, IPartyChannel channel, CancellationToken cancellationToken)
+    {
+        var task = new AlignmentTask { Role = party.Role, Ids = users, Seed = party.Job.Training.Seed, JobDigest = jobDigest, Parties = 2, Progress = party.Input.AlignmentProgress };
+        AlignedRows aligned = await AlignmentChoice.AlignAsync(AlignmentChoice.Of(party.Job.Alignment, party.Input.Alignment, party.Name), party.Name, task, [channel], cancellationToken).ConfigureAwait(false);
+        if (aligned.Warnings.Contains(HashedAlignment.Warning))
+            party.Telemetry("align").ComparedByHash(HashedAlignment.Warning);
+        return aligned;
+    }
+
+    /// <summary>For each of a party's users the number that it has among those that both parties have; -1: it is none of them.</summary>
+    public static int[] Places(int[] common, int users)
+    {
+        int[] places = new int[users];
+        Array.Fill(places, -1);
+        for (int i = 0; i < common.Length; i++)
+            places[common[i]] = i;
+        return places;
     }
 
     /// <summary>Names samples to a view. Those of users whom it lacks are there without anything but their place: all parties count the samples alike.</summary>

@@ -9,21 +9,14 @@ namespace FedLearn.Dssm;
 /// <param name="Warnings">What a user should know of that, as sentences.</param>
 public sealed record SharedUsers(int Own, int Common, IReadOnlyList<string> Leaks, IReadOnlyList<string> Warnings)
 {
-    /// <summary>Those of a view.</summary>
-    /// <param name="input">What it brings.</param>
-    /// <param name="samples">What the active party asked for.</param>
-    /// <param name="some">Whether it asked for users of its choice, of whom few say nothing about ids.</param>
+    /// <summary>Those of a view. Where the active party asked for some users, of its choice, a small overlap says nothing about ids.</summary>
     internal static SharedUsers Of(DssmPartyInput input, ViewSamples samples, bool some = false)
     {
         int own = input.View!.Users.Count, common = samples.CommonUsers.Length;
         return new(own, common, samples.Aligned.Leaks, [.. samples.Aligned.Warnings, .. some ? [] : SmallOverlap.Warnings(input.Party, own, common)]);
     }
 
-    /// <summary>Those of the active party.</summary>
-    /// <param name="input">What it brings.</param>
-    /// <param name="peers">The views of other parties.</param>
-    /// <param name="events">What a view that has a row for none of them is no use for, in words.</param>
-    /// <param name="sets">How many sets of samples these are, from the first.</param>
+    /// <summary>Those of the active party, with a warning for each view that has a row for none of the samples of the first sets; the warning calls these samples events.</summary>
     internal static SharedUsers Of(DssmPartyInput input, IReadOnlyList<ViewPeer> peers, string events, int sets)
     {
         int own = input.Interactions!.Users.Count, common = peers.Aggregate(Enumerable.Range(0, own), (users, peer) => users.Intersect(peer.Users)).Count();

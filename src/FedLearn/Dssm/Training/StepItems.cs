@@ -2,7 +2,6 @@ namespace FedLearn.Dssm;
 
 /// <summary>Which items a step of training looks at: their vectors are evaluated and stepped with, and no others, however large the catalogue is.</summary>
 /// <remarks>An item that is none of them had no part in the loss, and the gradient 0: leaving it out changes no bit of a tower whose rows are evaluated one by one. Items keep their places in the evaluation, on which dropout depends.</remarks>
-/// <param name="items">Number of items.</param>
 internal sealed class StepItems(int items)
 {
     private readonly int[] _all = [.. Enumerable.Range(0, items)], _index = new int[items];
@@ -16,10 +15,7 @@ internal sealed class StepItems(int items)
     /// <summary>Takes all items.</summary>
     public void TakeAll() => Rows = null;
 
-    /// <summary>Takes the items of a batch.</summary>
-    /// <param name="targets">Positives.</param>
-    /// <param name="negatives">Drawn items.</param>
-    /// <param name="pads">Whether others are taken in too, so that their number is the same whatever the batch holds, and the time of a step does not tell how many of its items differ.</param>
+    /// <summary>Takes the items of a batch. With pads others too, so that their number is the same whatever the batch holds, and the time of a step does not tell how many of its items differ.</summary>
     public void Take(ReadOnlySpan<int> targets, ReadOnlySpan<int> negatives, bool pads)
     {
         Array.Fill(_index, -1);

@@ -20,19 +20,10 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
 
     private long _step;
 
-    /// <summary>A view's side of the agreement on masks, before round 0.</summary>
-    /// <param name="view">The view.</param>
-    /// <param name="views">All passive views.</param>
-    /// <param name="jobDigest">Digest of the job.</param>
-    /// <param name="step">Step of the lattice that the view's noise is on; null: no noise.</param>
-    /// <param name="testCoins">Seed of coins that everybody can know, for tests; null: secret ones.</param>
-    /// <param name="outbox">Where masked messages are kept; null: nowhere.</param>
-    /// <param name="channel">Channel to the active party, which relays the keys.</param>
-    /// <param name="cancellationToken">Stops.</param>
-    public static async Task<ViewMasking> AgreeAsync(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double? step, long? testCoins, IMaskedOutbox? outbox,
+    /// <summary>A view's side of the agreement on masks, before round 0: the active party relays the keys. Coins of a test follow from a seed that everybody can know.</summary>
+    public static async Task<ViewMasking> AgreeAsync(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double latticeStep, long? testCoins, IMaskedOutbox? outbox,
         IPartyChannel channel, CancellationToken cancellationToken)
     {
-        double latticeStep = step ?? SumMasking.NoiselessStep;
         byte[] coins = testCoins is { } seed ? SHA256.HashData([.. BitConverter.GetBytes(seed), .. Encoding.UTF8.GetBytes(view)]) : RandomNumberGenerator.GetBytes(CoinBytes);
         var party = new SumMaskingParty(view, views, jobDigest, latticeStep);
         try
@@ -51,9 +42,8 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
     /// <summary>Goes on with the masks of a run that was cut off.</summary>
     /// <remarks>The seeds survive, since a step may have left one view and not the other: it can be opened only when the other masks its vectors under the same seeds. New keys would need the
     /// step masked a second time at the view that has sent it.</remarks>
-    public static ViewMasking Restore(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double? step, StateReader state, IMaskedOutbox outbox)
+    public static ViewMasking Restore(string view, IReadOnlyList<string> views, ReadOnlyMemory<byte> jobDigest, double latticeStep, StateReader state, IMaskedOutbox outbox)
     {
-        double latticeStep = step ?? SumMasking.NoiselessStep;
         var party = new SumMaskingParty(view, views, jobDigest, latticeStep);
         party.Restore(state);
         byte[] coins = state.Bytes("coins").ToArray();
@@ -78,10 +68,7 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
             await channel.SendAsync(Round, Disclosure.Unprotected(roster, "masks: public keys of all views"), cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Masks vectors of the next step.</summary>
-    /// <param name="vectors">The vectors.</param>
-    /// <param name="set">What they are for.</param>
-    /// <param name="noise">Noise that they get first; null: none.</param>
+    /// <summary>Masks vectors of the next step, which get their noise first.</summary>
     public Released<MaskedVector> Mask(double[] vectors, string set, GaussianMechanism? noise)
     {
         Released<Embeddings> released = noise is not null ? noise.Release(new Embeddings(vectors), $"{set} embeddings")
@@ -99,7 +86,7 @@ internal sealed class ViewMasking(SumMaskingParty party, int views, double latti
         BinaryPrimitives.WriteInt32LittleEndian(place, epoch);
         BinaryPrimitives.WriteInt32LittleEndian(place[sizeof(int)..], sample);
         HMACSHA256.HashData(coins, place, coin);
-        return (BinaryPrimitives.ReadUInt64LittleEndian(coin) >> 11) * (1.0 / (1L << 53)) < rate;
+        return PublicRandom.Unit(BinaryPrimitives.ReadUInt64LittleEndian(coin)) < rate;
     }
 
     public void Dispose()

@@ -11,16 +11,16 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
 {
     private readonly ClippedRows _clipped = new();
     private readonly int _width = tower.Width;
+    private readonly PartyClock _clock = new();
     private readonly double _weight = run.FixedWeight(channel.LocalParty);
 
     /// <summary>Trains until the active party says that training ends.</summary>
-    /// <returns>The epoch that was kept, and the history.</returns>
-    public async Task<(int Best, IReadOnlyList<DssmHistoryPoint> History)> TrainAsync(PartyClock clock, IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
+    public async Task<DssmEpochs> TrainAsync(IProgress<DssmProgress>? progress, CancellationToken cancellationToken)
     {
         var history = new List<DssmHistoryPoint>();
         var best = new BestModel(tower);
         int[] rows = samples.Rows[0];
-        int batches = run.BatchesOf(rows.Length), first = kept?.First ?? 0;
+        int batches = run.Job.BatchesOf(rows.Length), first = kept?.First ?? 0;
         bool validates = run.Validates(samples.Rows[1].Length);
         if (kept?.Restored is { } state && first > 0)
             await run.Thread.RunAsync(() => Restore(state, best, history)).ConfigureAwait(false);
@@ -33,16 +33,16 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
                 if (kept is not null)
                     await ChannelGuard.WhileTheyWaitAsync([channel], _ => kept.KeepAsync(round, run.Thread, writer => Save(writer, best, history)), cancellationToken).ConfigureAwait(false);
                 int[] batch = run.Batch(order, b);
-                await RoundAsync(round, batch, rows, epoch, clock, cancellationToken).ConfigureAwait(false);
+                await RoundAsync(round, batch, rows, epoch, cancellationToken).ConfigureAwait(false);
             }
 
             int done = (epoch + 1) * batches;
-            history.Add(new DssmHistoryPoint(epoch + 1, null, null, clock.Seconds));
+            history.Add(new DssmHistoryPoint(epoch + 1, null, null, _clock.Seconds));
             progress?.Report(new DssmProgress(channel.LocalParty, done, run.Epochs * batches, epoch + 1, null, null));
             if (!validates)
                 continue;
             await SendEvaluationAsync(done, 1, cancellationToken).ConfigureAwait(false);
-            Scalars told = await clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(channel, done, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
+            Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(channel, done, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
             StopWord word = ChannelGuard.Choice<StopWord>(told.Values.Span[0], channel, done);
             best.Note(word, epoch + 1);
             if (word is StopWord.Stop or StopWord.StopHere)
@@ -50,7 +50,7 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         }
 
         best.Restore();
-        return (validates ? best.Epoch : history.Count, history);
+        return new(validates ? best.Epoch : history.Count, history, _clock.Timing(noise.Time, history.Count));
     }
 
     /// <summary>Sends the vectors of a set of evaluation samples, as the job's evaluation says.</summary>
@@ -67,26 +67,14 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             return;
         }
 
-        if (noise.Evaluation is null)
-            run.RoundForWire(vectors);
-        var payload = new Embeddings(vectors, run.ElementType);
-        Released<Embeddings> released;
-        if (noise.Evaluation is { } mechanism)
-        {
+        if (noise.Evaluation is not null)
             _clipped.Clip(vectors, _width, run.Job.Privacy.Clip);
-            released = mechanism.Release(payload, $"embeddings: {run.SetNames[set]}");
-        }
-        else
-        {
-            released = Disclosure.Unprotected(payload, DssmDisclosures.Embeddings(run.SetNames[set]));
-        }
-
-        await channel.SendAsync(round, released, cancellationToken).ConfigureAwait(false);
+        await channel.SendAsync(round, Release(vectors, run.SetNames[set], noise.Evaluation, $"embeddings: {run.SetNames[set]}"), cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Claim one-shot: the frozen map of every row that the job needs, once; nothing comes back. A static view sends every shared user, which is all that the job
     /// will ever need.</summary>
-    public async Task SendOnceAsync(CancellationToken cancellationToken)
+    public async Task<DssmEpochs> SendOnceAsync(CancellationToken cancellationToken)
     {
         int[] rows = table.Moments is null ? [.. samples.CommonUsers.Select(user => table.RowOf(user, default))] : samples.Rows[0];
         double[] vectors = await ComputeAsync(() => run.Thread.RunAsync(() => run.Vectors(tower, table.Rows, rows)), cancellationToken).ConfigureAwait(false);
@@ -94,6 +82,16 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
         await channel.SendAsync(0, noise.Messages!.Release(new Embeddings(vectors, run.ElementType), "embeddings, once"), cancellationToken).ConfigureAwait(false);
         for (int set = 1; table.Moments is not null && set < run.SetNames.Count; set++)
             await SendEvaluationAsync(0, set, cancellationToken).ConfigureAwait(false);
+        return new(0, [], _clock.Timing(noise.Time, 0));
+    }
+
+    /// <summary>Lets vectors leave: with noise under one name, or as a disclosure of what they are for.</summary>
+    private Released<Embeddings> Release(double[] vectors, string set, GaussianMechanism? mechanism, string noised)
+    {
+        if (mechanism is null)
+            run.RoundForWire(vectors);
+        var payload = new Embeddings(vectors, run.ElementType);
+        return mechanism?.Release(payload, noised) ?? Disclosure.Unprotected(payload, DssmDisclosures.Embeddings(set));
     }
 
     private void Save(StateWriter state, BestModel best, List<DssmHistoryPoint> history)
@@ -117,12 +115,11 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
 
     private void Scale(double[] vectors) => TensorPrimitives.Multiply(vectors, _weight, vectors);
 
-    private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, PartyClock clock, CancellationToken cancellationToken)
+    private async Task RoundAsync(int round, int[] batch, int[] rows, int epoch, CancellationToken cancellationToken)
     {
-        int view = run.ViewIndex(channel.LocalParty);
-        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, view) : run.Masking.Drops(run.Job.Model.ViewDropout, epoch, i)) ? -1 : rows[i])];
+        int[] index = [.. batch.Select(i => (run.Masking is null ? run.Drops(epoch, i, channel.LocalParty) : run.Masking.Drops(run.Job.Model.ViewDropout, epoch, i)) ? -1 : rows[i])];
         double[] vectors = GC.AllocateUninitializedArray<double>(index.Length * _width);
-        bool clips = run.Job.Privacy.Noise.HasFlag(DssmNoise.Embeddings);
+        bool clips = run.NoisesEmbeddings;
         await ComputeAsync(() => run.Thread.RunAsync(() =>
         {
             tower.Forward(table.Rows, index, vectors, training: true);
@@ -134,20 +131,15 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
             // The view weighs its own rows: nobody else can, under masks.
             double[] weighed = [.. vectors];
             Scale(weighed);
-            await clock.WaitAsync(channel.SendAsync(round, masking.Mask(weighed, SampleSet.Training, noise.Messages), cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(channel.SendAsync(round, masking.Mask(weighed, SampleSet.Training, noise.Messages), cancellationToken)).ConfigureAwait(false);
         }
         else
         {
-            if (noise.Messages is null)
-                run.RoundForWire(vectors);
-            var payload = new Embeddings(vectors, run.ElementType);
-            Released<Embeddings> released = noise.Messages is { } mechanism ? mechanism.Release(payload, "training embeddings")
-                : Disclosure.Unprotected(payload, DssmDisclosures.Embeddings("training"));
-            await clock.WaitAsync(channel.SendAsync(round, released, cancellationToken)).ConfigureAwait(false);
+            await _clock.WaitAsync(channel.SendAsync(round, Release(vectors, SampleSet.Training, noise.Messages, "training embeddings"), cancellationToken)).ConfigureAwait(false);
         }
 
-        EmbeddingGradients received = await clock.WaitAsync(channel.ReceiveAsync<EmbeddingGradients>(round, vectors.Length, cancellationToken)).ConfigureAwait(false);
-        ChannelGuard.Packed(received, run.Packing(run.Job.Privacy.Noise.HasFlag(DssmNoise.Gradients)), channel, round);
+        EmbeddingGradients received = await _clock.WaitAsync(channel.ReceiveAsync<EmbeddingGradients>(round, vectors.Length, cancellationToken)).ConfigureAwait(false);
+        ChannelGuard.Packed(received, run.Packing(run.NoisesGradients), channel, round);
         double[] upstream = [.. run.Received(received.Values, _width)];
         // The tower's step overlaps with what the active party does; the thread keeps the order.
         await ComputeAsync(() => run.Thread.RunAsync(() =>

@@ -125,6 +125,18 @@ public sealed class ItemIndexTests
         Assert.Equal([4, 3], NpyFile.Shape(folder["items.npy"]));
     }
 
+    /// <summary>Vectors beside the ids of an earlier index would be taken for those of its model.</summary>
+    [Fact]
+    public void Save_IdsCannotBeWritten_LeavesNoIndexOfTwo()
+    {
+        using var folder = new TempFolder();
+        ItemIndexFiles.Save(new ItemIndex(["a", "b"], [1, 0], 1, "earlier"), folder["items"]);
+        using (File.Open(folder["items.ids.csv"], FileMode.Open, FileAccess.Read, FileShare.None))
+            Record.Exception(() => ItemIndexFiles.Save(new ItemIndex(["c", "d"], [0, 1], 1, "later"), folder["items"]));
+        ItemIndex loaded = ItemIndexFiles.Load(folder["items"]);
+        Assert.Equal(loaded.ModelVersion == "earlier" ? [1f, 0f] : [0f, 1f], loaded.Vectors.ToArray());
+    }
+
     [Theory]
     [InlineData("id,model\na,v\na,v\n", "FL3126", "line 3")]
     [InlineData("id,model\na,v\n", "FL3125", "items.ids.csv")]

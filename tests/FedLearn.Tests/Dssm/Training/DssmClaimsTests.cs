@@ -148,7 +148,7 @@ public class DssmClaimsTests
         EmbeddingCalibration calibration = Calibration(plan, plan.Views[0]);
         using (var account = new DssmAccount(plan, plan.Views[0], ledger, null, people, "digest"))
         {
-            Assert.Equal(calibration.Mu, account.Check(calibration).Mu, 1e-9);
+            Assert.Equal(calibration.Mu, account.Check(calibration.Mu).Mu, 1e-9);
             Assert.Empty(ledger.Entries);
             IPrivacyReservation reservation = account.Reserve(calibration);
             account.Mechanism(calibration.MessageNoise, "profile", reservation).Release(new Embeddings(new double[64]), DssmDisclosures.Embeddings("training"));

@@ -107,9 +107,9 @@ public class DssmPlanTests
     {
         foreach (DssmLossKind loss in Enum.GetValues<DssmLossKind>())
             foreach (NegativeSource source in Enum.GetValues<NegativeSource>())
-                Assert.True(DssmPlan.Create(Job with { Model = new() { Loss = loss, NegativeSource = source }, Training = new() { ValidationStop = true } }).ValidationStop);
-        Assert.True(DssmPlan.Create(Job).ValidationStop);
-        Assert.False(DssmPlan.Create(Private).ValidationStop);
+                Assert.True(DssmPlan.Create(Job with { Model = new() { Loss = loss, NegativeSource = source }, Training = new() { ValidationStop = true } }).Job.ValidationStop);
+        Assert.True(DssmPlan.Create(Job).Job.ValidationStop);
+        Assert.False(DssmPlan.Create(Private).Job.ValidationStop);
         // A source of negatives that the loss does not draw is no harm.
         DssmPlan.Create(Private with { Model = new() { Loss = DssmLossKind.Full, NegativeSource = NegativeSource.Popularity } });
     }

@@ -88,7 +88,7 @@ public class DssmResumeTests
             Assert.Equal(whole.Ledgers[party].Values.Values, scene.Ledgers[party].Values.Values);
             // A ledger of the test refuses to find what is older than the bound.
             Assert.Equal(whole.Ledgers[party].Entries.Count(e => e.MuSquared > 0), scene.Ledgers[party].Bounds.Count);
-            Assert.All(scene.Ledgers[party].Bounds.Values, bound => Assert.Equal(DssmKeptRun.Reach(job, DssmPlan.Create(job)) + 1, bound));
+            Assert.All(scene.Ledgers[party].Bounds.Values, bound => Assert.Equal(DssmKeptRun.Reach(DssmPlan.Create(job)) + 1, bound));
             Assert.Null(scene.Stores[party].Find(party, scene.Terms.TermsDigest));
         }
     }
@@ -383,7 +383,7 @@ public class DssmResumeTests
     [Fact]
     public void Beside_OutboxesReachBackToTheStateBefore_IsFalse()
     {
-        static bool Of(DssmJob job) => DssmKeptRun.Beside(job, DssmPlan.Create(job));
+        static bool Of(DssmJob job) => DssmKeptRun.Beside(DssmPlan.Create(job));
         Assert.True(Of(All["sum, hard negatives, adagrad"]));
         Assert.False(Of(SmallRecommendation.Job(Model(DssmFusion.Sum), Training() with { CheckpointRounds = 1 })));
         Assert.False(Of(All["masks, view dropout, stop"]));
@@ -393,7 +393,7 @@ public class DssmResumeTests
     [Fact]
     public void Interval_OfPrivateJobs_LeavesRoomInTheOutboxes()
     {
-        static int Of(DssmJob job) => DssmKeptRun.Interval(job, DssmPlan.Create(job));
+        static int Of(DssmJob job) => DssmKeptRun.Interval(DssmPlan.Create(job));
         DssmTrainingOptions many = Training() with { CheckpointRounds = 5000 };
         Assert.Equal(5000, Of(SmallRecommendation.Job(Model(DssmFusion.Late), many)));
         // Two views get a gradient each; full keeps two values a round; two intervals and four evaluations stay below 1,024.

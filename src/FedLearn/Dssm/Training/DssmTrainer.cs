@@ -209,7 +209,7 @@ public sealed class DssmTrainer
         await ChannelGuard.EndAsync(channels, IsActive, cancellationToken).ConfigureAwait(false);
         // First the state, then the charge: a run without a state cannot go on, and one that is settled must not.
         kept.Forget();
-        return result with { Resumed = kept.Resumed, Privacy = State(account, kept, calibration, evaluated, result.Counts, channels), Traffic = ChannelStatistics.Of(channels), Releases = Sent(channels) };
+        return result with { Resumed = kept.Resumed, Privacy = State(account, kept, calibration, evaluated, result.Counts, channels), Traffic = ChannelStatistics.Of(channels), Sent = Sent(channels) };
     }
 
     private SessionTelemetry Telemetry() => new("train", _input.Party, _job.Name, _job.Privacy.IsPrivate ? "dp" : "none", _input.LoggerFactory);
@@ -255,7 +255,7 @@ public sealed class DssmTrainer
             Warnings = [.. DssmRun.OwnWarnings(_job, _input.Party, _input.View)],
             Timing = timing,
             Traffic = default,
-            Releases = [],
+            Sent = [],
         }, calibration, isStatic && _plan.OneShot ? 0 : evaluated, cancellationToken).ConfigureAwait(false);
     }
 
@@ -315,7 +315,7 @@ public sealed class DssmTrainer
             SharedUsers = SharedUsers.Of(_input, peers, "training events", sets: 1),
             Timing = timing,
             Traffic = default,
-            Releases = [],
+            Sent = [],
         }, calibration, evaluated, cancellationToken).ConfigureAwait(false);
         // Every model is safe, and nobody waits any more: measuring takes as long as there are events and items.
         var reports = new RankingReport?[sets.Count];
@@ -496,7 +496,7 @@ public sealed class DssmTrainer
         if ((_unsettled ?? kept.Unsettled) is { } unsettled)
             warnings = [.. warnings, unsettled];
         string[] disclosures = [.. channels.SelectMany(c => c.Releases.Keys).Where(r => r.Protection == Protection.None).Select(r => r.Name).Distinct().Order(StringComparer.Ordinal)];
-        return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures, _job.Privacy.Unit == DssmUnit.User ? counts.Users : counts.Train);
+        return DssmClaims.State(_plan, _options, calibration, warnings, spent, evaluated, disclosures, _job.Privacy.Unit == EmbeddingUnit.User ? counts.Users : counts.Train);
     }
 
     private async Task<ViewMasking?> MaskingAsync(SessionAgreement agreement, DssmKeptRun kept, EmbeddingCalibration? calibration, IPartyChannel channel, CancellationToken cancellationToken)
@@ -602,7 +602,7 @@ internal static class SampleChecks
         if (job.Privacy.MaxSamplesPerUser is { } cap && samples.Users[0].Where(u => u >= 0).GroupBy(u => u).Any(g => g.Count() > cap))
             throw ProtocolErrors.Peer(DssmErrors.SamplesNotAllowed, remote, "round 0", "named more training samples of a user than privacy.maxSamplesPerUser.",
                 "Check that both parties run the same release of the software.");
-        if (!hasMoments || job.Privacy.Unit == DssmUnit.User || !job.Privacy.Noise.HasFlag(DssmNoise.Embeddings))
+        if (!hasMoments || job.Privacy.Unit == EmbeddingUnit.User || !job.Privacy.Noise.HasFlag(DssmNoise.Embeddings))
             return;
         // The active party names the samples, and each has a noise of its own: a row that several of them read would be released more often than is charged, in a charged evaluation too.
         IEnumerable<int[]> noised = job.Privacy.Evaluation == EvaluationDisclosure.Charged ? samples.Rows : samples.Rows.Take(1);

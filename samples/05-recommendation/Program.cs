@@ -36,14 +36,14 @@ try
 
     // 3. Noise. Smaller towers, more negatives and few epochs: every epoch is paid for.
     var gradients = new DssmPrivacyOptions { Noise = DssmNoise.Gradients, Budget = new PrivacyBudget(10, 1e-5) };
-    DssmPrivacyOptions oneShot = gradients with { Noise = DssmNoise.Embeddings, Claim = DssmClaim.OneShot, Unit = DssmUnit.User, MaxSamplesPerUser = 20, HistoryEvents = 19 };
+    DssmPrivacyOptions oneShot = gradients with { Noise = DssmNoise.Embeddings, Claim = EmbeddingClaim.OneShot, Unit = EmbeddingUnit.User, MaxSamplesPerUser = 20, HistoryEvents = 19 };
     Setup setup = settings.Noised;
     rows =
     [
         await service.RowAsync("no noise", RatingSplit.Last, StreamingService.Views, setup),
         await service.RowAsync("gradients, own-messages, 10", RatingSplit.Last, StreamingService.Views, setup, gradients),
         await service.RowAsync("gradients, own-messages, 2", RatingSplit.Last, StreamingService.Views, setup, gradients with { Budget = new PrivacyBudget(2, 1e-5) }),
-        await service.RowAsync("gradients, full, 10", RatingSplit.Last, StreamingService.Views, setup, gradients with { Claim = DssmClaim.Full }),
+        await service.RowAsync("gradients, full, 10", RatingSplit.Last, StreamingService.Views, setup, gradients with { Claim = EmbeddingClaim.Full }),
         // A profile is in all samples of a user, so that unit sample means nothing for it: the job with this unit goes without the company.
         await service.RowAsync("both, own-messages, 10, no profile", RatingSplit.Last, ["taste", "behaviour", StreamingService.History], setup, gradients with { Noise = DssmNoise.Both }),
         await service.RowAsync("vectors, one-shot, 10", RatingSplit.Last, StreamingService.Views, setup, oneShot),

@@ -88,7 +88,7 @@ internal sealed class Report(RatingSet ratings, Settings settings)
     {
         DssmPrivacyOptions privacy = row.Privacy!;
         // Under one-shot the service sends nothing that depends on an item.
-        (string Party, DssmPrivacyStatement Statement)[] senders = [.. row.Statements!.Where(s => s.Party != StreamingService.Name || privacy.Claim != DssmClaim.OneShot)];
+        (string Party, DssmPrivacyStatement Statement)[] senders = [.. row.Statements!.Where(s => s.Party != StreamingService.Name || privacy.Claim != EmbeddingClaim.OneShot)];
         var combined = new JsonArray();
         foreach (EmbeddingUnit unit in Enum.GetValues<EmbeddingUnit>())
         {
@@ -132,12 +132,10 @@ internal sealed class Report(RatingSet ratings, Settings settings)
     private static string Named(DssmPrivacyOptions? privacy) => privacy is null ? ""
         : $"   unit {Name(privacy.Unit)}, claim {Name(privacy.Claim)}, {Epsilon(privacy.Claim)} {privacy.Budget!.Epsilon:R} a noising party";
 
-    private static string Name(DssmClaim claim) => claim switch { DssmClaim.OwnMessages => "own-messages", DssmClaim.Full => "full", _ => "one-shot" };
+    private static string Name(EmbeddingClaim claim) => claim switch { EmbeddingClaim.OwnMessages => "own-messages", EmbeddingClaim.Full => "full", _ => "one-shot" };
 
     /// <summary>A figure of own messages is no epsilon of all that a party tells.</summary>
-    private static string Epsilon(DssmClaim claim) => claim == DssmClaim.OwnMessages ? "own-messages epsilon" : "epsilon";
-
-    private static string Name(DssmUnit unit) => Name((EmbeddingUnit)unit);
+    private static string Epsilon(EmbeddingClaim claim) => claim == EmbeddingClaim.OwnMessages ? "own-messages epsilon" : "epsilon";
 
     private static string Name(EmbeddingUnit unit) => unit switch { EmbeddingUnit.Sample => "sample", EmbeddingUnit.Event => "event", _ => "user" };
 

@@ -30,7 +30,7 @@ public sealed class FileDeviceStore : IDeviceStore, IDisposable
     /// <inheritdoc />
     /// <exception cref="ConfigurationException">FL2546: the file is damaged.</exception>
     /// <exception cref="InternalFailureException">FL6310 to FL6312: the storage fails.</exception>
-    public ReadOnlyMemory<byte>? Read() => Guard<ReadOnlyMemory<byte>?>(() =>
+    public byte[]? Read() => Guard<byte[]?>(() =>
     {
         byte[] bytes;
         try
@@ -44,7 +44,7 @@ public sealed class FileDeviceStore : IDeviceStore, IDisposable
 
         int head = Magic.Length + SHA256.HashSizeInBytes;
         return bytes.Length >= head && bytes.AsSpan().StartsWith(Magic) && SHA256.HashData(bytes.AsSpan(head)).AsSpan().SequenceEqual(bytes.AsSpan(Magic.Length, SHA256.HashSizeInBytes))
-            ? bytes.AsMemory(head)
+            ? bytes[head..]
             : throw new ConfigurationException(DeviceErrors.OtherState, _path, "the file is damaged.", "Remove it: the device has then dropped out of the attempt that was under way; what it spent stays in its ledger.");
     });
 

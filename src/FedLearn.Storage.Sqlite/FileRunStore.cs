@@ -445,7 +445,7 @@ public sealed class FileRunStore : IRunStore
     {
         private Outbox? _outbox;
 
-        public ReadOnlyMemory<byte>? Find(int index) => Open().Find(index) is { } kept ? (ReadOnlyMemory<byte>?)kept : null;
+        public byte[]? Find(int index) => Open().Find(index);
 
         public void Keep(int index, ReadOnlySpan<byte> message) => Open().Keep(index, message);
 

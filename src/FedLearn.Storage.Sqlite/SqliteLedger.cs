@@ -1,4 +1,3 @@
-using System.Globalization;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
@@ -68,7 +67,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     public SqliteLedger(string path, SqliteLedgerOptions? options = null)
     {
         _options = options ?? new SqliteLedgerOptions();
-        _options.Budget?.Check();
+        _options.Budget?.Validate();
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutboxMessages, 2);
         _file = LedgerFile.At(path, _options.LockTimeout);
         _file.Guard(_file.ReadSound);
@@ -122,8 +121,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         ArgumentOutOfRangeException.ThrowIfLessThan(runs, 1);
         IPrivacyLedger.CheckCharge(charge);
         LedgerChain chain = _file.Guard(_file.ReadSound);
-        if (!chain.Entries.Any(e => e.Charge.RunId == charge.RunId))
-            CheckBudget(chain, charge, runs);
+        Budget?.Check(chain.Entries, charge, Path, runs);
         // Before a peer is met: a ledger that can be read alone would end the session in the midst of it.
         _file.Guard(_file.CheckWritable);
     }
@@ -157,8 +155,8 @@ public sealed class SqliteLedger : IPrivacyLedger
     }
 
     /// <inheritdoc />
-    public ReadOnlyMemory<byte>? Find(string party, string key) =>
-        _file.Guard(_file.ReadSound).Kept.LastOrDefault(k => k.Party == party && k.Release.Key == key)?.Release.Bytes;
+    public byte[]? Find(string party, string key) =>
+        _file.Guard(_file.ReadSound).Kept.LastOrDefault(k => k.Party == party && k.Release.Key == key)?.Release.Bytes.ToArray();
 
     /// <summary>Writes the charge of a run, or finds it; whether it counts in full whatever the run sends.</summary>
     private bool Commit(PrivacyCharge charge, KeptRelease? kept, Outbox outbox)
@@ -168,8 +166,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         LedgerChain chain = _file.ReadSound(file);
         if (chain.Entries.FirstOrDefault(e => e.Charge.RunId == charge.RunId) is { } entry)
         {
-            // The people are equal when their fingerprints are; everything else is compared by value.
-            if (entry.Charge with { DataSet = charge.DataSet } != charge || entry.Charge.DataSet.Fingerprint != charge.DataSet.Fingerprint)
+            if (!entry.Charge.HasTermsOf(charge))
                 throw SqliteLedgerErrors.Refused(PrivacyErrors.RunReservedOtherwise, Path, "the run is in the ledger with other terms.", "Draw a new run id.");
             if (entry.State == ChargeState.Settled)
             {
@@ -186,7 +183,7 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         if (outbox.Kept > 0)
             throw SqliteLedgerErrors.ChainBroken(Path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
-        CheckBudget(chain, charge);
+        Budget?.Check(chain.Entries, charge, Path);
         RemoveSettled(chain);
         outbox.Create();
         LedgerFile.Append(file, chain, LedgerChain.Write(charge, LedgerPeople.Keep(file, charge.DataSet), kept, _options.Clock.GetUtcNow()));
@@ -208,34 +205,6 @@ public sealed class SqliteLedger : IPrivacyLedger
         return chain;
     });
 
-    /// <summary>Refuses a charge that does not fit beside what was spent.</summary>
-    /// <remarks>A budget holds for records and for labels. A label is part of its record, so charges for records count for labels as well, and what was
-    /// spent on labels is never less: a charge of either kind fits when it fits beside that.</remarks>
-    private void CheckBudget(LedgerChain chain, PrivacyCharge charge, int runs = 1)
-    {
-        if (Budget is not { } budget)
-            return;
-        PrivacyTotal spent = Sum(chain.Entries.Where(e => e.Costs(charge.Party, charge.DataSet, PrivacyUnit.Label)));
-        PrivacyTotal wanted = Sum([new LedgerEntry(charge with { PureEpsilon = runs * charge.PureEpsilon, MuSquared = runs * charge.MuSquared }, ChargeState.Reserved, 1, default)]);
-        if ((spent + wanted).Fits(budget.Epsilon, budget.Delta))
-            return;
-        bool pure = charge.MuSquared == 0;
-        double left = budget.Left(spent, pure, charge.Adjacency);
-        if (runs > 1 && left > 0)
-        {
-            // Of Gaussian releases nothing is left at delta 0, where they have no epsilon.
-            double cost = wanted.Epsilon(pure ? 0 : budget.Delta);
-            throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, Path, string.Create(CultureInfo.InvariantCulture,
-                $"{runs} runs of the job cost up to epsilon {cost:0.####} together, and would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table; what is left for all of them together is epsilon {left:0.####} at delta {(pure ? 0 : budget.Delta):R}."),
-                "Plan fewer runs, which of a cross-validation are fewer folds or a smaller grid; ask for less in each; or raise the budget, which is a decision about these people and not about the software.");
-        }
-
-        throw SqliteLedgerErrors.Refused(PrivacyErrors.BudgetSpent, Path, string.Create(CultureInfo.InvariantCulture,
-            $"the job would exceed the lifetime budget (epsilon {budget.Epsilon:R} at delta {budget.Delta:R}) of the people in the table; what is left for one more job is epsilon {left:0.####} at delta {(pure ? 0 : budget.Delta):R}."),
-            left > 0 ? "Ask for no more than that, or raise the budget, which is a decision about these people and not about the software."
-            : "Raise the budget, which is a decision about these people and not about the software, or use the data no more.");
-    }
-
     /// <summary>Removes what a crash right after a settlement leaves: the run's state is gone before it, so that nobody asks for the run again.</summary>
     private void RemoveSettled(LedgerChain chain)
     {
@@ -251,8 +220,6 @@ public sealed class SqliteLedger : IPrivacyLedger
     private string LocalPath(string runId) => $"{Path}.{runId}.local.outbox";
 
     private int Limit(PrivacyCharge charge) => Math.Min(charge.Messages, _options.OutboxMessages);
-
-    private static PrivacyTotal Sum(IEnumerable<LedgerEntry> entries) => entries.Aggregate(PrivacyTotal.Zero, (sum, e) => sum + new PrivacyTotal(e.PureEpsilon, e.MuSquared));
 
     /// <summary>One run, while this process works on it.</summary>
     private sealed class Reservation(SqliteLedger ledger, PrivacyCharge charge, Outbox outbox, bool inFull) : IPrivacyReservation
@@ -278,7 +245,7 @@ public sealed class SqliteLedger : IPrivacyLedger
             }
         }
 
-        public ReadOnlyMemory<byte>? Find(int index) => outbox.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
+        public byte[]? Find(int index) => outbox.Find(index);
 
         public void Prepare(int bytes, int messages) => outbox.Prepare(bytes, messages);
 
@@ -298,14 +265,14 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public bool KeepsLocally => true;
 
-        public ReadOnlyMemory<byte>? FindLocal(int index)
+        public byte[]? FindLocal(int index)
         {
             Outbox local = Local();
             // A run makes its values one after the other.
             if (index > local.Kept)
                 throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, ledger.Path, "the run's file of noised values that stay at the party lacks some that it had made: an older copy must have been put back.",
                     "Start a new run, which is charged by itself.");
-            return local.Find(index) is { } bytes ? (ReadOnlyMemory<byte>?)bytes : null;
+            return local.Find(index);
         }
 
         public void KeepLocal(int index, ReadOnlySpan<byte> value) => Local().Keep(index, value);

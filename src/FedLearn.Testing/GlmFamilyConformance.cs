@@ -33,7 +33,7 @@ public static class GlmFamilyConformance
     /// <summary>Runs every check.</summary>
     /// <param name="family">A family; its number of linear predictors is known.</param>
     /// <param name="labels">Labels to try, as read: legal, at least 3 of them, at least 2 different; for classes, each at least once.</param>
-    /// <param name="largestScore">Scores up to this absolute value are tried. Default 4: choose less where e^4 times a label is out of the loss's reach.</param>
+    /// <param name="largestScore">Scores up to this absolute value are tried. Default 4: choose less where e^4 times a label is out of the loss's reach, or where means no longer move in float64.</param>
     /// <param name="seed">Of the scores. Default 1.</param>
     /// <exception cref="ConformanceException">The family fails; the message names the check and what failed.</exception>
     public static void Check(IGlmFamily family, IReadOnlyList<double> labels, double largestScore = 4, int seed = 1)
@@ -166,7 +166,7 @@ public static class GlmFamilyConformance
             Require(means.AsSpan().SequenceEqual(inPlace), "the means differ where they overwrite the scores");
             Require(means.All(double.IsFinite), "a mean is no finite number");
             for (int m = 0; m < k; m++)
-                Require(rows.Means(FamilyRows.Moved(z, m, 0.5))[m] > means[m], "a mean does not grow with its score");
+                Require(rows.Means(FamilyRows.Moved(z, m, 0.5))[m] > means[m], "a mean does not grow with its score; where it does and rounding alone hides it, as near the end of a mean's range, give a smaller largestScore");
             Require(k == 1 || (means.All(p => p >= 0) && Math.Abs(means.Sum() - 1) <= Rounding), "the means of classes are no probabilities");
         });
         foreach ((double label, double best) in rows.Saturated())

@@ -4,14 +4,17 @@ using FedLearn.Diagnostics;
 namespace FedLearn.Testing;
 
 /// <summary>What every implementation of <see cref="IRunStore"/> must do. Depends on no test framework.</summary>
+/// <remarks>A check throws <see cref="ConformanceException"/> where the store fails it.</remarks>
 public static class RunStoreConformance
 {
     private static readonly byte[] Terms = [.. Enumerable.Range(0, 32).Select(i => (byte)i)], OtherTerms = new byte[32];
 
-    /// <summary>Names of the checks.</summary>
-    public static IReadOnlyList<string> Checks { get; } = [.. All.Keys];
+    /// <summary>A check.</summary>
+    /// <param name="open">Opens the store, as a process does when it starts: every call one over the same states. The store is empty before the first.</param>
+    public delegate void Check(Func<IRunStore> open);
 
-    private static Dictionary<string, Action<Func<IRunStore>>> All => new()
+    /// <summary>Every check, by name.</summary>
+    public static IReadOnlyDictionary<string, Check> All { get; } = new Dictionary<string, Action<Func<IRunStore>>>
     {
         ["a store without runs finds none"] = NoRun,
         ["a run without a state is not found"] = NoState,
@@ -25,16 +28,19 @@ public static class RunStoreConformance
         ["a new run forgets those that were cut off"] = NewForgetsOld,
         ["a run that is gone cannot go on"] = Gone,
         ["masked messages are found as they were kept, where they are kept"] = MaskedMessages,
-    };
+    }.ToDictionary(check => check.Key, check => new Check(open => Run(check.Key, check.Value, open)));
 
-    /// <summary>Runs one check.</summary>
-    /// <param name="check">One of <see cref="Checks"/>.</param>
-    /// <param name="open">Opens the store, as a process does when it starts: every call one over the same states. The store is empty before the first.</param>
-    /// <exception cref="InvalidOperationException">The store failed the check.</exception>
-    public static void Run(string check, Func<IRunStore> open)
+    private static void Run(string name, Action<Func<IRunStore>> check, Func<IRunStore> open)
     {
         ArgumentNullException.ThrowIfNull(open);
-        All[check](open);
+        try
+        {
+            check(open);
+        }
+        catch (ConformanceException e)
+        {
+            throw new ConformanceException($"run store, {name}: {e.Message}", e);
+        }
     }
 
     /// <summary>A run of the checks' terms.</summary>
@@ -69,7 +75,7 @@ public static class RunStoreConformance
         using (IRunState run = open().Continue(found))
         {
             for (int index = 0; index < 3; index++)
-                That(run.Outbox!.Find(index) is { } kept && kept.Span.SequenceEqual(State(index)), "a message is not what was kept");
+                That(run.Outbox!.Find(index) is { } kept && kept.AsSpan().SequenceEqual(State(index)), "a message is not what was kept");
             That(run.Outbox!.Find(3) is null, "a message was found that had not been kept");
             run.Remove();
         }
@@ -229,5 +235,5 @@ public static class RunStoreConformance
             throw Failed(fault);
     }
 
-    private static InvalidOperationException Failed(string fault) => new($"The store failed: {fault}.");
+    private static ConformanceException Failed(string fault) => new(fault);
 }

@@ -34,14 +34,14 @@ public class RecommendationAuditTests(ITestOutputHelper output)
     /// <param name="unit">Unit that the noise is for.</param>
     /// <param name="found">Whether the audit of users must contradict the claim: a figure for samples is none for users with two of them.</param>
     [Theory]
-    [InlineData(DssmClaim.OwnMessages, DssmUnit.User, false)]
-    [InlineData(DssmClaim.OwnMessages, DssmUnit.Sample, true)]
-    [InlineData(DssmClaim.OneShot, DssmUnit.User, false)]
-    public async Task Audit_VectorsOfAView_StayBelowTheClaimOfTheirUnit(DssmClaim claim, DssmUnit unit, bool found)
+    [InlineData(EmbeddingClaim.OwnMessages, EmbeddingUnit.User, false)]
+    [InlineData(EmbeddingClaim.OwnMessages, EmbeddingUnit.Sample, true)]
+    [InlineData(EmbeddingClaim.OneShot, EmbeddingUnit.User, false)]
+    public async Task Audit_VectorsOfAView_StayBelowTheClaimOfTheirUnit(EmbeddingClaim claim, EmbeddingUnit unit, bool found)
     {
         async Task<(double[][] Users, double Mu, double Sigma)> RunAsync(World world, double epsilon, long seed)
         {
-            bool isStatic = claim == DssmClaim.OneShot;
+            bool isStatic = claim == EmbeddingClaim.OneShot;
             (string[] users, Interaction[] events) = Events(_ => 0);
             int rows = isStatic ? users.Length : events.Length;
             int UserOf(int row) => isStatic ? row : events[row].User;
@@ -70,10 +70,10 @@ public class RecommendationAuditTests(ITestOutputHelper output)
     /// <param name="hasTimes">Whether the view has a row for every event, and protects samples; else one for every user, who has one sample.</param>
     /// <param name="epsilon">Epsilon of the claim.</param>
     [Theory]
-    [InlineData(DssmClaim.Full, false, 20)]
-    [InlineData(DssmClaim.Full, true, 20)]
-    [InlineData(DssmClaim.OwnMessages, true, 12)]
-    public async Task Audit_VectorsOfAViewThatLearns_StayBelowTheFullClaim(DssmClaim claim, bool hasTimes, double epsilon)
+    [InlineData(EmbeddingClaim.Full, false, 20)]
+    [InlineData(EmbeddingClaim.Full, true, 20)]
+    [InlineData(EmbeddingClaim.OwnMessages, true, 12)]
+    public async Task Audit_VectorsOfAViewThatLearns_StayBelowTheFullClaim(EmbeddingClaim claim, bool hasTimes, double epsilon)
     {
         // A step far enough for the probes to show it and its noise, and not so far that the unit's own vector turns away.
         const double clip = 100, moved = .25, near = .4 * clip, far = 10 * clip;
@@ -98,7 +98,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
                 return new EmbeddingGradients(across, ElementType.Float64);
             }
 
-            DssmPrivacyOptions privacy = Privacy(DssmNoise.Embeddings, claim, hasTimes ? DssmUnit.Sample : DssmUnit.User, epsilon, session) with { Clip = clip, ParameterClip = 1, MessageShare = .5, MaxSamplesPerUser = 1 };
+            DssmPrivacyOptions privacy = Privacy(DssmNoise.Embeddings, claim, hasTimes ? EmbeddingUnit.Sample : EmbeddingUnit.User, epsilon, session) with { Clip = clip, ParameterClip = 1, MessageShare = .5, MaxSamplesPerUser = 1 };
             (IReadOnlyList<DssmPartyResult> results, double[][] messages) = await TrainAsync<Embeddings>(privacy, DssmFusion.Sum, users, events, [view], receiver: 0, new CanaryTowers(units, moved * rows), Returned);
             EmbeddingCalibration calibration = results[1].Privacy.Calibration!;
             double[][] first = BySample(messages[0], 0), second = BySample(messages[1], 1);
@@ -121,7 +121,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         output.WriteLine($"mu claimed {claimed:F4}, seen by this attack {apart:F4}, lower bound {lower:F4} from {trials} units a world (at least {reach:F4} expected): "
             + $"epsilon at least {GaussianDp.Epsilon(Math.Max(0, lower), Delta):F3} at delta {Delta} with confidence 1 - {FalseAlarm}, claimed {GaussianDp.Epsilon(claimed, Delta):F3}");
         Assert.True(lower >= reach);
-        Assert.Equal(claim == DssmClaim.OwnMessages, lower > claimed);
+        Assert.Equal(claim == EmbeddingClaim.OwnMessages, lower > claimed);
 
         static double[][] BySample(double[] message, int epoch)
         {
@@ -143,7 +143,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         {
             (string[] users, Interaction[] events) = Events(user => IsOther(world, user) ? 1 : 0);
             ViewTable view = new(users, [.. Enumerable.Range(0, users.Length)], null, new TowerRows(new TowerInputs(1, []), users.Length, [.. users.Select(_ => 0.0)], []));
-            (IReadOnlyList<DssmPartyResult> results, double[][] messages) = await TrainAsync<EmbeddingGradients>(Privacy(DssmNoise.Gradients, DssmClaim.OwnMessages, DssmUnit.User, epsilon, seed), fusion, users, events,
+            (IReadOnlyList<DssmPartyResult> results, double[][] messages) = await TrainAsync<EmbeddingGradients>(Privacy(DssmNoise.Gradients, EmbeddingClaim.OwnMessages, EmbeddingUnit.User, epsilon, seed), fusion, users, events,
                 [view, view], receiver: null);
             EmbeddingCalibration calibration = results[0].Privacy.Calibration!;
             // Fusion sum sends both the same bytes.
@@ -251,7 +251,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
         return (users, [.. users.SelectMany((_, u) => Enumerable.Range(0, samples).Select(e => new Interaction(u, item(u), new Moment(1000 + e, e), EventRole.Train)))]);
     }
 
-    private static DssmPrivacyOptions Privacy(DssmNoise noise, DssmClaim claim, DssmUnit unit, double epsilon, long seed) => new()
+    private static DssmPrivacyOptions Privacy(DssmNoise noise, EmbeddingClaim claim, EmbeddingUnit unit, double epsilon, long seed) => new()
     {
         Noise = noise,
         Claim = claim,

@@ -13,7 +13,7 @@ public sealed class FileRunStoreTests : IDisposable
 {
     private readonly TempFolder _folder = new();
 
-    public static TheoryData<string> Checks => [.. RunStoreConformance.Checks];
+    public static TheoryData<string> Checks => [.. RunStoreConformance.All.Keys];
 
     public void Dispose() => _folder.Dispose();
 
@@ -31,7 +31,7 @@ public sealed class FileRunStoreTests : IDisposable
     [MemberData(nameof(Checks))]
     public void FileRunStore_Conforms(string check)
     {
-        RunStoreConformance.Run(check, Open);
+        RunStoreConformance.All[check](Open);
         if (OperatingSystem.IsWindows())
             return;
         foreach (string file in _folder.Files)

@@ -30,9 +30,9 @@ public sealed class LocalValueTests : IDisposable
 
         using IPrivacyReservation again = Reserve();
         Assert.Equal(1, again.Kept);
-        Assert.Equal([1, 2, 3], again.Find(0)!.Value.ToArray());
-        Assert.Equal([4], again.FindLocal(0)!.Value.ToArray());
-        Assert.Equal([5, 6], again.FindLocal(1)!.Value.ToArray());
+        Assert.Equal([1, 2, 3], again.Find(0));
+        Assert.Equal([4], again.FindLocal(0));
+        Assert.Equal([5, 6], again.FindLocal(1));
         Assert.Null(again.FindLocal(2));
     }
 
@@ -58,7 +58,7 @@ public sealed class LocalValueTests : IDisposable
         }
 
         for (int i = Values - Last - 1; i < Values; i++)
-            Assert.Equal(Value(i), run.FindLocal(i)!.Value.ToArray());
+            Assert.Equal(Value(i), run.FindLocal(i));
         ErrorAssert.Throws<PrivacyRefusedException>("FL5024", () => run.FindLocal(0));
         run.Dispose();
         // A page, one value more than messages, and one more for the space at the end that a value does not fit.

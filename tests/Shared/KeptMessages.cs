@@ -11,7 +11,7 @@ internal sealed class KeptMessages : IPrivacyReservation
 
     public int Kept => _messages.Count;
 
-    public ReadOnlyMemory<byte>? Find(int index) => index < _messages.Count ? _messages[index] : default(ReadOnlyMemory<byte>?);
+    public byte[]? Find(int index) => index < _messages.Count ? _messages[index] : null;
 
     public void Keep(int index, ReadOnlySpan<byte> message) => _messages.Add(message.ToArray());
 

@@ -11,7 +11,7 @@ internal sealed class NoReservation : IPrivacyReservation
 
     public int Kept => 0;
 
-    public ReadOnlyMemory<byte>? Find(int index) => null;
+    public byte[]? Find(int index) => null;
 
     public void Keep(int index, ReadOnlySpan<byte> message) { }
 

@@ -82,7 +82,7 @@ internal static class DeviceVerb
             using var scorer = new DeviceScorer(job, result.Model, towers);
             RankingReport report = new DssmEvaluator(_events, _items).Evaluate(EventRole.Test, (events, scores) => Score(scorer, events, scores));
             return string.Create(CultureInfo.InvariantCulture,
-                $"{fusion},{epsilon},{seed},{result.Privacy.NoiseMultiplier:0.0000},{(result.Privacy.Private ? result.Privacy.Figures[0].Epsilon : 0):0.00},"
+                $"{fusion},{epsilon},{seed},{result.Privacy.NoiseMultiplier:0.0000},{(result.Privacy.IsPrivate ? result.Privacy.Figures[0].Epsilon : 0):0.00},"
                 + $"{report.Sampled.Mean.Hr10:0.0000},{report.Sampled.Mean.Ndcg10:0.0000},{report.Full.Mean.Hr10:0.0000},{report.Full.Mean.Auc:0.0000},{time.TotalSeconds:0.0}");
         }
 

@@ -25,7 +25,7 @@ internal static class RecommendationVerb
         var seeds = Verbs.List<long>("--seeds", "Seeds.", 0, 1, 2);
         var split = new Option<RatingSplit>("--split") { DefaultValueFactory = _ => RatingSplit.Last };
         var noise = new Option<DssmNoise>("--noise") { DefaultValueFactory = _ => DssmNoise.None };
-        var claim = new Option<DssmClaim>("--claim") { DefaultValueFactory = _ => DssmClaim.OwnMessages };
+        var claim = new Option<EmbeddingClaim>("--claim") { DefaultValueFactory = _ => EmbeddingClaim.OwnMessages };
         var epsilon = new Option<double>("--epsilon") { Description = "Total epsilon per sample, delta 1e-5.", DefaultValueFactory = _ => 10 };
         var clip = new Option<double>("--clip") { DefaultValueFactory = _ => 1 };
         var threads = new Option<int>("--threads") { DefaultValueFactory = _ => 1 };

@@ -102,7 +102,7 @@ public sealed class EncryptionArbiter
         JointGradientCalibration? calibration = _plan.Mode != PrivacyMode.HeDp ? null
             : JointRules.Calibrate(_plan, layout, columns.Sum(), bound > 0 ? bound : null, key.Answers.Modulus, key.Answers.Unit, key.Answers.FloodBits, _scheme.SumError);
         JointGradientMechanism? mechanism = calibration is null ? null : _job.Privacy.TestNoiseSeed is { } seed
-            ? JointGradientMechanism.NotPrivate(calibration, new TestNoise(seed, _job.Privacy.He.Arbiter), new TestUniform(seed, _job.Privacy.He.Arbiter))
+            ? JointGradientMechanism.NotPrivate(calibration, new TestNoise(unchecked((ulong)seed), _job.Privacy.He.Arbiter), new TestUniform(unchecked((ulong)seed), _job.Privacy.He.Arbiter))
             : new JointGradientMechanism(calibration, new CsprngNoise());
         foreach (IPartyChannel channel in channels)
         {

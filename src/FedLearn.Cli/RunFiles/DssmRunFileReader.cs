@@ -21,8 +21,8 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
     private static readonly (string, bool)[] TrainingModes = [("split", false), ("device", true)];
     private static readonly (string, bool)[] Modes = [("none", false), ("dp", true)];
     private static readonly (string, DssmNoise)[] Noises = [("embeddings", DssmNoise.Embeddings), ("gradients", DssmNoise.Gradients), ("both", DssmNoise.Both)];
-    private static readonly (string, DssmClaim)[] Claims = [("own-messages", DssmClaim.OwnMessages), ("full", DssmClaim.Full), ("one-shot", DssmClaim.OneShot)];
-    private static readonly (string, DssmUnit)[] Units = [("sample", DssmUnit.Sample), ("event", DssmUnit.Event), ("user", DssmUnit.User)];
+    private static readonly (string, EmbeddingClaim)[] Claims = [("own-messages", EmbeddingClaim.OwnMessages), ("full", EmbeddingClaim.Full), ("one-shot", EmbeddingClaim.OneShot)];
+    private static readonly (string, EmbeddingUnit)[] Units = [("sample", EmbeddingUnit.Sample), ("event", EmbeddingUnit.Event), ("user", EmbeddingUnit.User)];
     private static readonly (string, SampleTime)[] Times = [("exact", SampleTime.Exact), ("day", SampleTime.Day)];
 
     private const string ModeRemedy = "Write privacy.mode: dp to have noise; none if that is meant.";
@@ -174,19 +174,19 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
 
         var defaults = new DssmPrivacyOptions();
         (_jobEpsilon, _jobDelta) = Budget(privacy);
-        DssmClaim claim = privacy.Word("claim", Claims, defaults.Claim);
-        DssmNoise noise = privacy.Word("noise", Noises, claim == DssmClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both);
-        if (claim == DssmClaim.OneShot && noise != DssmNoise.Embeddings)
+        EmbeddingClaim claim = privacy.Word("claim", Claims, defaults.Claim);
+        DssmNoise noise = privacy.Word("noise", Noises, claim == EmbeddingClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both);
+        if (claim == EmbeddingClaim.OneShot && noise != DssmNoise.Embeddings)
             privacy.Fault(RunFileErrors.Contradiction, "noise", "nothing but embeddings is sent under privacy.claim one-shot.", "Write embeddings, or leave the key out.");
-        DssmUnit unit = privacy.Word("unit", Units, defaults.Unit);
-        if (unit == DssmUnit.Event)
+        EmbeddingUnit unit = privacy.Word("unit", Units, defaults.Unit);
+        if (unit == EmbeddingUnit.Event)
             privacy.Require("historyEvents", "Declare how many other samples' features may contain one event, such as 50 for a history of the last 50.");
-        if (unit == DssmUnit.User)
+        if (unit == EmbeddingUnit.User)
             privacy.Require("maxSamplesPerUser", "Declare the cap on a user's training samples, such as 20; samples beyond it are left out by hash order.");
         double? share = privacy.Positive("messageShare");
         if (share >= 1)
             privacy.Fault(RunFileErrors.OutOfRange, "messageShare", "is not below 1.", "Write a share above 0 and below 1.");
-        if (claim != DssmClaim.Full)
+        if (claim != EmbeddingClaim.Full)
             Ignore(privacy, "parameterClip", "messageShare");
         return new DssmPrivacyOptions
         {

@@ -371,7 +371,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Share = share,
             Evaluation = evaluation,
             EvaluationShare = evaluationShare,
-            TestNoiseSeed = privacy.UInt64("testNoiseSeed"),
+            TestNoiseSeed = privacy.Int64("testNoiseSeed", least: 0),
         };
     }
 

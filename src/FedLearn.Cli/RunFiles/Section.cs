@@ -303,18 +303,6 @@ internal sealed class Section
         return null;
     }
 
-    /// <summary>A whole number of at least zero, of 64 bits.</summary>
-    /// <param name="key">Key.</param>
-    public ulong? UInt64(string key)
-    {
-        if (Get(key, JsonValueKind.Number, "a whole number") is not { } json)
-            return null;
-        if (json.TryGetUInt64(out ulong value))
-            return value;
-        Fault(RunFileErrors.OutOfRange, key, $"is {json.GetRawText()}.", "Write a whole number between 0 and 2^64 - 1.");
-        return null;
-    }
-
     /// <summary>Two finite numbers, the first below the second.</summary>
     /// <param name="key">Key.</param>
     public (double Low, double High)? Range(string key)

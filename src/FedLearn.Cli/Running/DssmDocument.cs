@@ -52,7 +52,7 @@ internal static class DssmDocument
         };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = Alignment(run, result.SharedUsers, Samples);
-        JsonObject party = Party(run, self, result.Traffic, result.Releases);
+        JsonObject party = Party(run, self, result.Traffic, result.Sent);
         AddRows(party, result.SharedUsers.Own, result.SharedUsers.Common);
         party["timing"] = Timing(result.Timing);
         party["privacy"] = Privacy(self, result.Privacy, run.Job.Privacy.IsPrivate);
@@ -85,7 +85,7 @@ internal static class DssmDocument
         };
         report["timing"] = Timing(new DssmTiming(0, 0, 0, 0, 0));
         report["alignment"] = Alignment(run, result.SharedUsers, Samples);
-        JsonObject party = Party(run, self, result.Traffic, result.Releases);
+        JsonObject party = Party(run, self, result.Traffic, result.Sent);
         AddRows(party, result.SharedUsers.Own, result.SharedUsers.Common);
         party["privacy"] = new JsonObject
         {

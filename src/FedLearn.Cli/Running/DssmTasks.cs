@@ -9,6 +9,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Dssm;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
@@ -76,7 +77,7 @@ internal static class DssmTasks
             if (result is { Items: { } items, Users: { } users })
                 Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
             document["alignment"] = DssmDocument.Alignment(run, result.SharedUsers);
-            document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = Words.Of(self.Role), ["releases"] = DssmDocument.Releases(result.Releases) });
+            document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = Words.Of(self.Role), ["releases"] = DssmDocument.Releases(result.Sent) });
             document["warnings"] = PartyDocument.Texts(Warnings(run, self, request));
             return document;
         });
@@ -89,7 +90,7 @@ internal static class DssmTasks
     {
         if (self.Role != PartyRole.Active)
             yield return $"'{self.Name}' disclosed its vectors of these users to the active party{(request.NewUsers ? ", which may have no events of them" : "")}; no privacy claim covers them";
-        else if (request.Vectors is not null && run.Job.Privacy is { IsPrivate: true, Claim: not DssmClaim.Full })
+        else if (request.Vectors is not null && run.Job.Privacy is { IsPrivate: true, Claim: not EmbeddingClaim.Full })
             yield return "the items' vectors were exported: a disclosure that the claim of this job does not cover, since they were trained on events without claim full";
     }
 

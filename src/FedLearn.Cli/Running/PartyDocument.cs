@@ -25,8 +25,8 @@ internal static class PartyDocument
         GlmJob job = run.Job;
         JsonObject report = Begin(run.Notice);
         report["job"] = Job(run, result.JobDigest, Camel(result.StopReason.ToString()));
-        if (result.Resumed is { } resumed)
-            report["resumed"] = Resumed(resumed.FromRounds);
+        if (result.Resumed.Count > 0)
+            report["resumed"] = Resumed(result.Resumed);
         report["metrics"] = new JsonObject { ["train"] = Metrics(result.Train), ["test"] = Metrics(result.Test) };
         if (result.GuestOnly is { } alone)
             report["metrics"]!["guestOnly"] = new JsonObject { ["train"] = Metrics(alone.Train), ["test"] = Metrics(alone.Test) };

@@ -8,17 +8,17 @@ namespace FedLearn.Privacy;
 public static class Flooding
 {
     /// <summary>Most bits of flooding.</summary>
-    public const int MaximumBits = 4096;
+    public const int MostBits = 4096;
 
     private static readonly CsprngUniform Secure = new();
 
     /// <summary>Draws flooding from the operating system's cryptographic random numbers.</summary>
-    /// <param name="bits">F, from 0 to <see cref="MaximumBits"/>.</param>
+    /// <param name="bits">F, from 0 to <see cref="MostBits"/>.</param>
     /// <returns>An integer uniform on [0, 2^F), minus 2^(F-1); 0 for F = 0.</returns>
     public static BigInteger Uniform(int bits)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bits);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(bits, MaximumBits);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(bits, MostBits);
         return bits == 0 ? BigInteger.Zero : Below(BigInteger.One << bits, Secure) - (BigInteger.One << (bits - 1));
     }
 
@@ -30,8 +30,8 @@ public static class Flooding
         int bits = (int)(bound - 1).GetBitLength();
         if (bits == 0)
             return BigInteger.Zero;
-        Span<ulong> drawn = stackalloc ulong[MaximumBits / 64];
-        drawn = bits <= MaximumBits ? drawn[..((bits + 63) / 64)] : new ulong[(bits + 63) / 64];
+        Span<ulong> drawn = stackalloc ulong[MostBits / 64];
+        drawn = bits <= MostBits ? drawn[..((bits + 63) / 64)] : new ulong[(bits + 63) / 64];
         Span<byte> bytes = MemoryMarshal.AsBytes(drawn);
         try
         {

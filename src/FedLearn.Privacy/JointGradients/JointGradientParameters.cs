@@ -85,7 +85,7 @@ public sealed record JointGradientParameters
         Check(Columns >= Parties, "columns");
         Check(SmallestBatch >= 1, "smallest batch");
         Check(Unit >= 1, "unit");
-        Check(FloodBits is >= 0 and <= Flooding.MaximumBits, "flood bits");
+        Check(FloodBits is >= 0 and <= Flooding.MostBits, "flood bits");
         PrivacyErrors.CheckPositive(WeightNorm, "weightNorm (A2)");
         if (Family == GlmFamilyKind.Gaussian)
             PrivacyErrors.CheckPositive(TargetBound!.Value, "targetBound");

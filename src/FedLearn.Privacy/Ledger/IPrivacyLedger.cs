@@ -3,6 +3,8 @@ using System.Text.Json;
 namespace FedLearn.Privacy;
 
 /// <summary>Where a party writes down what its releases cost, before they leave. Thread-safe.</summary>
+/// <remarks>A ledger of one's own checks a charge with <see cref="CheckCharge"/> and <see cref="LedgerBudget.Check"/>, the latter in the transaction in which it writes the charge, and compares a run
+/// that it holds already by <see cref="PrivacyCharge.HasTermsOf"/>. It keeps of a table what <see cref="DataSetIdentity.Restore"/> takes.</remarks>
 public interface IPrivacyLedger
 {
     /// <summary>What a report must say about this ledger, as a sentence; null when charges last and a budget bounds them.</summary>
@@ -12,7 +14,7 @@ public interface IPrivacyLedger
     /// <remarks>Their tables know all ids that the tables of the charges knew (<see cref="DataSetIdentity.Digests"/>), so that what shares people with them is found.</remarks>
     IReadOnlyList<LedgerEntry> Entries { get; }
 
-    /// <summary>Refuses a charge that the budget does not allow; writes nothing.</summary>
+    /// <summary>Refuses a charge that the budget does not allow, see <see cref="LedgerBudget.Check"/>; writes nothing.</summary>
     /// <param name="charge">What a run would cost. A run that is reserved already is not counted twice.</param>
     /// <exception cref="ArgumentException">The charge is none, see <see cref="CheckCharge"/>.</exception>
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5020: over the budget; the message says what is left.</exception>
@@ -40,8 +42,8 @@ public interface IPrivacyLedger
     /// <summary>Something released before from tables that share rows with this one, to be used again free of charge.</summary>
     /// <param name="party">The party.</param>
     /// <param name="key">Key it was kept under.</param>
-    /// <returns>The bytes, or null.</returns>
-    ReadOnlyMemory<byte>? Find(string party, string key);
+    /// <returns>The bytes, which the caller does not change; null: nothing was kept under the key.</returns>
+    byte[]? Find(string party, string key);
 
     /// <summary>What no sum of a ledger shows of the people of a table: runs that protected less than their records, and charges under another name. A run with test noise
     /// is charged as if its noise had been secret, in every mode, so that a sum is never less with it; no finite number is what it told.</summary>
@@ -132,10 +134,10 @@ public interface IPrivacyReservation : IDisposable
     /// <summary>Messages kept so far, by this process and by earlier ones that ran under the same id.</summary>
     int Kept { get; }
 
-    /// <summary>The bytes kept for a message of this run, or null when it has not been noised yet.</summary>
+    /// <summary>The bytes kept for a message of this run, which the caller does not change; null when it has not been noised yet.</summary>
     /// <param name="index">Number of the message in the run, from 0.</param>
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it was noised before and is kept no longer; a second noise is never drawn.</exception>
-    ReadOnlyMemory<byte>? Find(int index);
+    byte[]? Find(int index);
 
     /// <summary>How many of the newest messages it keeps at least, and of the newest values that stay at the party: how far back a resumed run may send again.</summary>
     int KeepsAtLeast => int.MaxValue;
@@ -175,7 +177,7 @@ public interface IPrivacyReservation : IDisposable
     /// <summary>A noised value that stays at the party, as it was kept; null when it has not been noised yet.</summary>
     /// <param name="index">Number of the value in the run, from 0; values have numbers of their own, apart from the messages.</param>
     /// <exception cref="Diagnostics.PrivacyRefusedException">FL5024: it, or one before it, was noised and is kept no longer; a second noise is never drawn.</exception>
-    ReadOnlyMemory<byte>? FindLocal(int index) => null;
+    byte[]? FindLocal(int index) => null;
 
     /// <summary>Keeps a noised value that stays at the party, as durably as a message: every later message depends on it, so a second noise for it would tell
     /// more than was charged.</summary>

@@ -7,7 +7,7 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
     private readonly TimeProvider _clock = clock ?? TimeProvider.System;
     private readonly Lock _lock = new();
     private readonly List<LedgerEntry> _entries = [];
-    private readonly Dictionary<(string Party, string Key), ReadOnlyMemory<byte>> _kept = [];
+    private readonly Dictionary<(string Party, string Key), byte[]> _kept = [];
 
     /// <inheritdoc />
     public string Warning => "charges are kept in memory: spending over several jobs is not added up";
@@ -36,17 +36,17 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
                 throw PrivacyErrors.Refused(PrivacyErrors.RunReservedOtherwise, "ledger", "a run of this id is in the ledger already.", "Draw a new run id.");
             _entries.Add(new LedgerEntry(charge, ChargeState.Reserved, 1, _clock.GetUtcNow()));
             if (kept is not null)
-                _kept[(charge.Party, kept.Key)] = kept.Bytes;
+                _kept[(charge.Party, kept.Key)] = kept.Bytes.ToArray();
         }
 
         return new Reservation(this, charge.RunId, inFull: kept is not null);
     }
 
     /// <inheritdoc />
-    public ReadOnlyMemory<byte>? Find(string party, string key)
+    public byte[]? Find(string party, string key)
     {
         lock (_lock)
-            return _kept.TryGetValue((party, key), out ReadOnlyMemory<byte> bytes) ? bytes : default(ReadOnlyMemory<byte>?);
+            return _kept.GetValueOrDefault((party, key));
     }
 
     private void Settle(string runId, double share)
@@ -65,7 +65,7 @@ public sealed class InMemoryLedger(TimeProvider? clock = null) : IPrivacyLedger
 
         public int Kept { get; private set; }
 
-        public ReadOnlyMemory<byte>? Find(int index) => null;
+        public byte[]? Find(int index) => null;
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {

@@ -51,6 +51,14 @@ public sealed record PrivacyCharge
     /// <summary>Whether the noise was seeded test noise, so that the messages protect nothing. The charge counts all the same, as if the noise had been secret.</summary>
     public bool TestNoise { get; init; }
 
+    /// <summary>Whether another charge is the same one: of the same people, whose tables are equal when their fingerprints are, and otherwise equal by value. A ledger refuses a run that it holds with other terms (FL5021).</summary>
+    /// <param name="other">The other charge.</param>
+    public bool HasTermsOf(PrivacyCharge other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        return DataSet.Fingerprint == other.DataSet.Fingerprint && this with { DataSet = other.DataSet } == other;
+    }
+
     /// <summary>A fresh run id.</summary>
     public static string NewRunId() => Guid.NewGuid().ToString("N");
 }

@@ -116,9 +116,9 @@ public sealed class RandomizedResponse
         byte[] sent = new byte[rows.Length];
         for (int i = 0; i < sent.Length; i++)
         {
-            if (rows[i] >= kept.Length || kept.Span[rows[i]] >= Classes)
+            if (rows[i] >= kept.Length || kept[rows[i]] >= Classes)
                 throw NotKept();
-            sent[i] = kept.Span[rows[i]];
+            sent[i] = kept[rows[i]];
         }
 
         return new(new RandomizedLabels(sent), Protection.RandomizedResponse, "randomised labels");

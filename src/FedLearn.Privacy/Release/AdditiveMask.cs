@@ -45,7 +45,7 @@ public static class AdditiveMask
         ArgumentNullException.ThrowIfNull(outbox);
         if (outbox.Find(index) is { } kept)
             return released.Payload.Lattice is { } lattice && kept.Length == (long)lattice.Length * sizeof(ulong)
-                ? new(new MaskedVector(kept.ToArray(), lattice.Step), released.Protection, name)
+                ? new(new MaskedVector(kept, lattice.Step), released.Protection, name)
                 : throw new Diagnostics.InternalFailureException(PrivacyErrors.NotTheKeptMessage, name, "the message that the run kept does not fit this one.",
                     "The outbox belongs to another run or is damaged: start a new run.");
         Released<MaskedVector> masked = Apply(released, mask(), name);
@@ -64,17 +64,17 @@ public static class AdditiveMask
     {
         ArgumentNullException.ThrowIfNull(outbox);
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
-        return outbox.Find(index) is { } kept ? new(new MaskedVector(kept.ToArray(), step), protection, name) : throw new ArgumentException("No such message was kept.", nameof(index));
+        return outbox.Find(index) is { } kept ? new(new MaskedVector(kept, step), protection, name) : throw new ArgumentException("No such message was kept.", nameof(index));
     }
 }
 
 /// <summary>Masked messages of one run on their way out: a mask is used for one message only, ever, so a message that may have left is sent again and never masked again.</summary>
 public interface IMaskedOutbox
 {
-    /// <summary>A message as it was kept; null when it has not been made yet.</summary>
+    /// <summary>A message as it was kept, which the caller does not change; null when it has not been made yet.</summary>
     /// <param name="index">Number of the message in the run, from 0.</param>
     /// <exception cref="Diagnostics.FedLearnException">It was made before and is kept no longer.</exception>
-    ReadOnlyMemory<byte>? Find(int index);
+    byte[]? Find(int index);
 
     /// <summary>Keeps a message durably. On return it may leave; sent again, it is these bytes. At least the last 1,024 are kept.</summary>
     /// <param name="index">Number of the message in the run, from 0; one above the last.</param>

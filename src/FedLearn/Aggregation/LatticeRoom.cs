@@ -3,7 +3,7 @@ using FedLearn.Privacy;
 namespace FedLearn.Aggregation;
 
 /// <summary>Whether a sum of integers has room in 64 bits, and noise enough of them.</summary>
-public static class LatticeRoom
+internal static class LatticeRoom
 {
     /// <summary>Deviations of a client's noise that are taken into account: beyond them lies a probability below 1e-340 a draw.</summary>
     public const int Deviations = 40;

@@ -163,7 +163,7 @@ public sealed class InMemoryRunStore : IRunStore
     {
         private readonly List<byte[]> _kept = [];
 
-        public ReadOnlyMemory<byte>? Find(int index) => index < _kept.Count ? _kept[index] : default(ReadOnlyMemory<byte>?);
+        public byte[]? Find(int index) => index < _kept.Count ? _kept[index] : null;
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {

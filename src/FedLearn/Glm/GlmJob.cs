@@ -306,7 +306,7 @@ public sealed record GlmPrivacyOptions
     public GlmHeOptions He { get; init; } = new();
 
     /// <summary>Seed of test noise. The job is then NOT PRIVATE and says so first. Null, the default: noise from the operating system's CSPRNG.</summary>
-    public ulong? TestNoiseSeed { get; init; }
+    public long? TestNoiseSeed { get; init; }
 }
 
 /// <summary>A party of a GLM job.</summary>

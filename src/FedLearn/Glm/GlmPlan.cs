@@ -382,7 +382,7 @@ internal sealed class GlmPlan
         GlmTrainingOptions training = Job.Training;
         if (Family.Bounds is null)
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{Family.Name}' has no proved sensitivity bounds.",
-                "Use a family with bounds, such as binomial or poisson, or privacy.mode none.");
+                "Use a family with bounds, such as binomial or poisson, or privacy.mode none; a family of your own declares them in IGlmFamily.Bounds.");
         // A class weight computed from labels moves with every row; a declared one moves with the row's own label, which is part of its record but more than its label.
         if (training.ClassWeights is GlmClassWeights.ByShare)
             throw Refused(GlmErrors.ClassWeightsNotPrivate, "training.classWeights", "weights computed from labels change with every row (A8).", "Declare the weights, or leave the key out.");

@@ -143,10 +143,6 @@ public sealed record OneRoundStatement
     public OneRoundCalibration? Calibration { get; init; }
 }
 
-/// <summary>How a run went on after it was cut off.</summary>
-/// <param name="FromRounds">The round before which it went on, once for each time, in the order of time.</param>
-public sealed record GlmResumed(IReadOnlyList<int> FromRounds);
-
 /// <summary>What one party has after a job. Weights stay in <see cref="Model"/>, which is the party's own.</summary>
 public sealed record GlmPartyResult
 {
@@ -189,10 +185,7 @@ public sealed record GlmPartyResult
     /// <summary>Privacy of this party.</summary>
     public required GlmPrivacyStatement Privacy { get; init; }
 
-    /// <summary>Messages sent, by name and protection.</summary>
-    public required IReadOnlyDictionary<(string Name, Protection Protection), long> Releases { get; init; }
-
-    /// <summary>The same by receiver, with their sizes.</summary>
+    /// <summary>Messages sent, by receiver, name and protection.</summary>
     public IReadOnlyList<GlmSentMessages> Sent { get; init; } = [];
 
     /// <summary>Counts over all channels.</summary>
@@ -201,9 +194,9 @@ public sealed record GlmPartyResult
     /// <summary>What the parties agreed on with the arbiter; null but in the modes he and he+dp.</summary>
     public JointAgreement? Joint { get; init; }
 
-    /// <summary>How the run went on after it was cut off; null where it was not. Traffic and messages are then those of the last time alone, times those of the
-    /// rounds that count.</summary>
-    public GlmResumed? Resumed { get; init; }
+    /// <summary>Rounds before which the run went on after it was cut off, once for each time, in the order of time; empty when it never was. Traffic and messages are then those of the last time
+    /// alone, times those of the rounds that count.</summary>
+    public IReadOnlyList<int> Resumed { get; init; } = [];
 
     /// <summary>Figures of each epoch or iteration.</summary>
     public IReadOnlyList<GlmHistoryPoint> History { get; init; } = [];

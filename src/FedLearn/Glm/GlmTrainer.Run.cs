@@ -131,10 +131,9 @@ public sealed partial class GlmTrainer
             Privacy = charge.Joint is { } jointly ? JointClaims.State(_plan, _options, jointly, ledger, spent, dependsOnData, rows.Test.Length)
                 : outcome.Statement is { } statement ? OneRoundClaims.Settled(statement, ledger, spent)
                 : GlmClaims.State(_plan, _options, charge.Calibration, ledger, spent, dependsOnData, channels.Count > 0 ? rows.Test.Length : 0),
-            Releases = channels.SelectMany(c => c.Releases).GroupBy(r => r.Key).ToDictionary(g => g.Key, g => g.Sum(r => r.Value)),
             Sent = GlmReleases.Sent(channels),
             Traffic = ChannelStatistics.Of(channels),
-            Resumed = work.Run is { Resumed: { Count: > 0 } resumed } ? new GlmResumed(resumed) : null,
+            Resumed = work.Run?.Resumed ?? [],
             History = work.History,
             Inference = outcome.Inference,
             Train = trained?.Metrics,

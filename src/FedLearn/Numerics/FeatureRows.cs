@@ -36,7 +36,7 @@ public abstract class FeatureRows
     /// <param name="residuals">Receives the residuals, shape [b].</param>
     /// <param name="gradient">Receives sum over i of r[i] x[start + i], shape [columns].</param>
     /// <exception cref="ArgumentException">A shape does not fit.</exception>
-    public virtual void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    internal virtual void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
     {
         ArgumentNullException.ThrowIfNull(blocks);
         Scores(start, weights, scores);
@@ -113,7 +113,7 @@ public abstract class FeatureRows
 }
 
 /// <summary>Residuals that depend on the score of their own row.</summary>
-public interface IResidualBlocks
+internal interface IResidualBlocks
 {
     /// <summary>Rows of a block at most. Every block begins at a multiple of it, and all but the last have as many rows.</summary>
     const int MostRows = DenseKernels.BlockRows;
@@ -145,7 +145,7 @@ public sealed class DenseRows(DenseMatrix matrix) : FeatureRows
     public override void Gradient(int start, ReadOnlySpan<double> residuals, Span<double> gradient) => LinearKernels.Gradient(Matrix, start, residuals, gradient);
 
     /// <inheritdoc/>
-    public override unsafe void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    internal override unsafe void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
     {
         CheckShapes(start, weights, scores, blocks, residuals, gradient);
         fixed (double* x = Matrix.Values)

@@ -3,7 +3,7 @@ namespace FedLearn.Numerics;
 /// <summary>The two passes of a linear model over a block of rows: scores X w and gradient X' r.</summary>
 /// <remarks>Sums run in float64 in an order that depends on shapes alone, never on the number of threads or the width of the
 /// processor's vectors, so that the same job gives the same bits. Vectors of 512, 256 and 128 bits and none are tested on x64; those of ARM are not.</remarks>
-public static unsafe class LinearKernels
+internal static unsafe class LinearKernels
 {
     /// <summary>z[i] = x[start + i] . w, for <c>scores.Length</c> rows.</summary>
     /// <param name="matrix">Features, shape [n x d].</param>

@@ -139,7 +139,7 @@ internal sealed unsafe class MappedRows : FeatureRows
     }
 
     /// <inheritdoc/>
-    public override void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    internal override void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
     {
         CheckShapes(start, weights, scores, blocks, residuals, gradient);
         if (_single)

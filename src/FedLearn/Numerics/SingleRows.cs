@@ -48,7 +48,7 @@ public sealed class SingleRows : FeatureRows
     }
 
     /// <inheritdoc/>
-    public override unsafe void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
+    internal override unsafe void ScoresAndGradient(int start, ReadOnlySpan<double> weights, Span<double> scores, IResidualBlocks blocks, Span<double> residuals, Span<double> gradient)
     {
         CheckShapes(start, weights, scores, blocks, residuals, gradient);
         fixed (float* x = Values)

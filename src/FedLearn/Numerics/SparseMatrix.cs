@@ -63,7 +63,7 @@ public sealed class SparseMatrix
 
 /// <summary>The two passes of a linear model over a block of sparse rows; the work follows the stored cells.</summary>
 /// <remarks>Sums run in float64 in an order that depends on the matrix alone, never on the number of threads.</remarks>
-public static class SparseKernels
+internal static class SparseKernels
 {
     /// <summary>Below this many stored cells a second thread costs more than it saves.</summary>
     private const int ParallelThreshold = 1 << 15;

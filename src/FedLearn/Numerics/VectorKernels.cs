@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics;
 namespace FedLearn.Numerics;
 
 /// <summary>Small operations on vectors of float64.</summary>
-public static class VectorKernels
+internal static class VectorKernels
 {
     private const double UnitRoundoff = 1.0 / (1L << 53);
 

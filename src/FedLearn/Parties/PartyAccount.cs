@@ -12,7 +12,7 @@ namespace FedLearn.Parties;
 /// <param name="Adjacency">What two neighbouring tables are.</param>
 /// <param name="TestNoiseSeed">Seed of test noise, which protects nothing; null: secure noise.</param>
 /// <param name="IsPrivate">Whether anything is charged.</param>
-internal sealed record AccountedJob(string Party, string Name, string Digest, Adjacency Adjacency, ulong? TestNoiseSeed, bool IsPrivate);
+internal sealed record AccountedJob(string Party, string Name, string Digest, Adjacency Adjacency, long? TestNoiseSeed, bool IsPrivate);
 
 /// <summary>What a report must say of a ledger.</summary>
 /// <param name="Warnings">All of it, as sentences.</param>
@@ -39,7 +39,7 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
 
     /// <summary>A stream of noise for one kind of value.</summary>
     /// <param name="stream">Name of the stream; test noise differs by it.</param>
-    public INoiseSource Noise(string stream) => job.TestNoiseSeed is { } seed ? new TestNoise(seed, stream) : new CsprngNoise();
+    public INoiseSource Noise(string stream) => job.TestNoiseSeed is { } seed ? new TestNoise(unchecked((ulong)seed), stream) : new CsprngNoise();
 
     /// <summary>The mechanism of one kind of value.</summary>
     /// <param name="calibration">Its noise.</param>
@@ -50,7 +50,7 @@ internal abstract class PartyAccount(AccountedJob job, IPrivacyLedger? ledger, s
     /// <param name="latticeBits">Binary logarithm of the steps that a deviation has in its messages.</param>
     public GaussianMechanism Mechanism(NoiseCalibration calibration, string stream, IPrivacyReservation reservation, int firstLocal = 0, int localStep = 1,
         int latticeBits = GaussianMechanism.UsualLatticeBits) => job.TestNoiseSeed is { } seed
-        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(seed, stream), reservation, firstLocal, localStep, latticeBits)
+        ? GaussianMechanism.NotPrivate(calibration, new TestNoise(unchecked((ulong)seed), stream), reservation, firstLocal, localStep, latticeBits)
         : new GaussianMechanism(calibration, new CsprngNoise(), reservation, firstLocal, localStep, latticeBits);
 
     /// <summary>What a report must say of the ledger.</summary>

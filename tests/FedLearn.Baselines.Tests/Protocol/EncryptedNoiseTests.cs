@@ -50,7 +50,7 @@ public class EncryptedNoiseTests
     public async Task Training_WithOneSeed_IsTheSameTwiceAndSaysThatItIsNotPrivate(string family)
     {
         var data = new EncryptedRows(32, family, 40, 2, 2);
-        async Task<GlmPartyResult[]> TrainAsync(ulong seed) => (await new EncryptedFederation(EncryptedRulesTests.Noised(data, 4, 2, seed: seed), new ReferenceAdditiveScheme()).TrainAsync(data.Inputs())).Parties;
+        async Task<GlmPartyResult[]> TrainAsync(long seed) => (await new EncryptedFederation(EncryptedRulesTests.Noised(data, 4, 2, seed: seed), new ReferenceAdditiveScheme()).TrainAsync(data.Inputs())).Parties;
         GlmPartyResult[] first = await TrainAsync(7), second = await TrainAsync(7), other = await TrainAsync(8);
         Assert.Equal(EncryptedRows.Weights(first), EncryptedRows.Weights(second));
         Assert.NotEqual(EncryptedRows.Weights(first), EncryptedRows.Weights(other));

@@ -78,7 +78,7 @@ public class EncryptedRoomTests
         var federation = new EncryptedFederation(job, new ReferenceAdditiveScheme());
         (GlmPartyResult[] results, _) = await federation.TrainAsync(Inputs(100, 8000));
         Assert.Equal(bits, federation.Received.Where(m => m.To == "arbiter" && m.From == "p1" && m.Payload is Scalars).Select(m => ((Scalars)m.Payload).Values.Span[4]).Single());
-        Assert.Equal(mode == "he", results[1].Releases.Keys.Any(r => r.Name.Contains("power of two", StringComparison.Ordinal)));
+        Assert.Equal(mode == "he", results[1].Sent.Any(r => r.Name.Contains("power of two", StringComparison.Ordinal)));
     }
 
     [Fact]

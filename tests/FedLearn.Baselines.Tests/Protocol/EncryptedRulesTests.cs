@@ -14,7 +14,7 @@ public class EncryptedRulesTests
     private static readonly EncryptedRows Data = new(21, "binomial", 40, 4, 3);
 
     /// <summary>A job in mode he+dp that is admitted.</summary>
-    internal static GlmJob Noised(EncryptedRows data, int epochs = 3, int batches = 1, double epsilon = 1, ulong? seed = null)
+    internal static GlmJob Noised(EncryptedRows data, int epochs = 3, int batches = 1, double epsilon = 1, long? seed = null)
     {
         GlmJob job = data.Job(new() { Optimizer = GlmOptimizer.Sgd, Epochs = epochs, BatchesPerEpoch = batches, StepSize = .5, WeightNorm = 1, Seed = 3 });
         return job with

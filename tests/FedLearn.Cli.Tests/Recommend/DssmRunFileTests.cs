@@ -91,9 +91,9 @@ public sealed class DssmRunFileTests : IDisposable
         Assert.Equal(new DssmPrivacyOptions
         {
             Noise = DssmNoise.Both,
-            Claim = DssmClaim.Full,
+            Claim = EmbeddingClaim.Full,
             Budget = new PrivacyBudget(4, 1e-5),
-            Unit = DssmUnit.User,
+            Unit = EmbeddingUnit.User,
             Clip = 0.5,
             ParameterClip = 2,
             MessageShare = 0.25,

@@ -179,7 +179,7 @@ public sealed class RunFileTests : IDisposable
         string text = Private;
         foreach ((string path, string json) in new[]
         {
-            ("privacy.calibration", "\"paper\""), ("privacy.adjacency", "\"replace-one\""), ("privacy.evaluation", "\"none\""), ("privacy.testNoiseSeed", "18446744073709551615"),
+            ("privacy.calibration", "\"paper\""), ("privacy.adjacency", "\"replace-one\""), ("privacy.evaluation", "\"none\""), ("privacy.testNoiseSeed", "9223372036854775807"),
             ("training.messagePrecision", "\"float32\""), ("training.latticeBits", "9"), ("training.checkpointRounds", "20"), ("training.optimizer", "\"sgd\""), ("model.family", "\"poisson\""), ("model.intercept", "\"free\""), ("model.l2", "0"),
             ("preprocessing", """{ "scaling": "rounded", "rows": "normalize", "constant": false, "rowNorm": 2 }"""),
             ("evaluation", """{ "split": { "hash": "sha256", "mod": 5, "test": [0, 3] } }"""),
@@ -190,7 +190,7 @@ public sealed class RunFileTests : IDisposable
             text = With(text, path, json);
         GlmRunFile run = Load(text);
         GlmPrivacyOptions privacy = run.Job.Privacy;
-        Assert.Equal((Calibration.Paper, EvaluationDisclosure.None, ulong.MaxValue), (privacy.Calibration, privacy.Evaluation, privacy.TestNoiseSeed));
+        Assert.Equal((Calibration.Paper, EvaluationDisclosure.None, (long?)long.MaxValue), (privacy.Calibration, privacy.Evaluation, privacy.TestNoiseSeed));
         Assert.Equal((ElementType.Float32, 9, 20), (run.Job.Training.MessagePrecision, run.Job.Training.LatticeBits, run.Job.Training.CheckpointRounds));
         Assert.Equal((GlmFamilies.Poisson, GlmIntercept.Free, 0), (run.Job.Model.Family, run.Job.Model.Intercept, run.Job.Model.L2));
         Assert.Equal(new PreprocessingOptions { Scaling = Scaling.Rounded, Rows = RowBound.Normalize, Constant = false, RowNorm = 2 }, run.Job.Preprocessing);

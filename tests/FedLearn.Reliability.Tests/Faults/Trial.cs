@@ -50,7 +50,7 @@ internal sealed class Trial
             job = job with
             {
                 Training = job.Training with { WeightNorm = 1, ResidualClip = 1 },
-                Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(2, 0.004), TestNoiseSeed = (ulong)seed },
+                Privacy = new() { Mode = PrivacyMode.HdpVfl, Budget = new(2, 0.004), TestNoiseSeed = seed },
                 Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip },
                 Parties = [job.Parties[0] with { LabelRange = (-0.5, 0.5) }, job.Parties[1]],
             };

@@ -72,7 +72,7 @@ internal static class KillChild
                     ["weights"] = result.Model.WeightsSha256,
                     ["train"] = result.Train?.Auc,
                     ["test"] = result.Test?.Auc,
-                    ["resumed"] = result.Resumed?.FromRounds.Count ?? 0,
+                    ["resumed"] = result.Resumed.Count,
                 };
             });
         })
@@ -111,7 +111,7 @@ internal static class KillChild
 
         public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? release = null) => new Recording(inner.Reserve(charge, release), kept);
 
-        public ReadOnlyMemory<byte>? Find(string party, string key) => inner.Find(party, key);
+        public byte[]? Find(string party, string key) => inner.Find(party, key);
 
         private sealed class Recording(IPrivacyReservation inner, StreamWriter kept) : IPrivacyReservation
         {
@@ -123,17 +123,17 @@ internal static class KillChild
 
             public bool KeepsLocally => inner.KeepsLocally;
 
-            public ReadOnlyMemory<byte>? Find(int index) => inner.Find(index);
+            public byte[]? Find(int index) => inner.Find(index);
 
             public void Prepare(int bytes, int messages) => inner.Prepare(bytes, messages);
 
             public void Keep(int index, ReadOnlySpan<byte> message) => inner.Keep(index, message);
 
-            public ReadOnlyMemory<byte>? FindLocal(int index)
+            public byte[]? FindLocal(int index)
             {
-                ReadOnlyMemory<byte>? found = inner.FindLocal(index);
+                byte[]? found = inner.FindLocal(index);
                 if (found is { } value)
-                    Record(index, value.Span);
+                    Record(index, value);
                 return found;
             }
 

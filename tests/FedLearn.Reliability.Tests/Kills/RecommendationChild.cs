@@ -29,8 +29,8 @@ internal static class RecommendationChild
         new DssmPrivacyOptions
         {
             Noise = DssmNoise.Both,
-            Claim = DssmClaim.Full,
-            Unit = DssmUnit.User,
+            Claim = EmbeddingClaim.Full,
+            Unit = EmbeddingUnit.User,
             Budget = new PrivacyBudget(20, 1e-5),
             MaxSamplesPerUser = 7,
             TestNoiseSeed = name == "seeded" ? 41 : null,

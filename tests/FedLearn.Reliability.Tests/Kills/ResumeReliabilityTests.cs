@@ -48,7 +48,7 @@ public sealed class ResumeReliabilityTests
             Assert.Empty(run.Sent.Different);
             cuts += done;
             // Each party counts the times that it went on; those cut before its first state are none of them.
-            Assert.All(ended, r => Assert.InRange(r.Resumed?.FromRounds.Count ?? 0, 0, done));
+            Assert.All(ended, r => Assert.InRange(r.Resumed.Count, 0, done));
         }
 
         log.Passed(cuts, "all models and metrics bit-identical, one charge each");
@@ -145,7 +145,7 @@ public sealed class ResumeReliabilityTests
             var stores = KillJobs.Parties("none").ToDictionary(p => p, _ => wrap(new InMemoryRunStore()));
             using var run = new CutRun("none", job) { Store = p => stores[p] };
             await run.CutAsync("telco", at);
-            return (await run.AttemptAsync()).All(r => r.Resumed is not null);
+            return (await run.AttemptAsync()).All(r => r.Resumed.Count > 0);
         }
 
         bool[] two = new bool[6], one = new bool[6];
@@ -164,7 +164,7 @@ public sealed class ResumeReliabilityTests
         await run.CutAsync("telco", 30);
         string began = new FileRunStore(run.LedgerOf("telco")).Find("telco", GlmJobTerms.Of(job).TermsDigest)!.Run.SessionId;
         await run.CutAsync("bank", 10);
-        Assert.All(await run.AttemptAsync(), r => Assert.Equal((2, began), (r.Resumed?.FromRounds.Count, r.Model.TrainingId)));
+        Assert.All(await run.AttemptAsync(), r => Assert.Equal((2, began), (r.Resumed.Count, r.Model.TrainingId)));
     }
 
     /// <summary>The limit on messages is no part of a job: a process that goes on may have a smaller one than the first, at either party. It is raised again, and nothing was lost or paid twice.</summary>
@@ -186,7 +186,7 @@ public sealed class ResumeReliabilityTests
         run.Limit = _ => null;
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
         CutRun.AssertSame(await CutRun.WholeAsync(name, job), ended);
-        Assert.All(ended, r => Assert.Equal(2, r.Resumed?.FromRounds.Count));
+        Assert.All(ended, r => Assert.Equal(2, r.Resumed.Count));
         run.AssertOneChargeEach();
     }
 
@@ -198,7 +198,7 @@ public sealed class ResumeReliabilityTests
         foreach (string file in Directory.GetFiles(Path.GetDirectoryName(run.LedgerOf("telco"))!, "telco*.state"))
             File.Delete(file);
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
-        Assert.All(ended, r => Assert.Null(r.Resumed));
+        Assert.All(ended, r => Assert.Empty(r.Resumed));
         Assert.Contains(ended[0].Warnings, w => w.Contains("has been forgotten", StringComparison.Ordinal));
         // The one who is charged twice is told.
         Assert.Contains(ended[1].Warnings, w => w.StartsWith("telco: the ledger has a charge of this job whose run has not ended", StringComparison.Ordinal));
@@ -235,7 +235,7 @@ public sealed class ResumeReliabilityTests
         Assert.Equal(2, states.Length);
         Array.ForEach(states, Damage);
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
-        Assert.Null(ended[1].Resumed);
+        Assert.Empty(ended[1].Resumed);
         Assert.All(states, state => Assert.Single(ended[1].Warnings,
             $"telco: a state kept to go on with was passed over: {Path.GetFileName(state)}: its checksum does not hold; training began anew"));
         Assert.DoesNotContain(ended[0].Warnings, w => w.Contains("passed over", StringComparison.Ordinal));
@@ -249,7 +249,7 @@ public sealed class ResumeReliabilityTests
         string state = Directory.GetFiles(Path.GetDirectoryName(run.LedgerOf("telco"))!, "telco*.round-*.state").MaxBy(File.GetLastWriteTimeUtc)!;
         Damage(state);
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
-        Assert.NotNull(ended[1].Resumed);
+        Assert.NotEmpty(ended[1].Resumed);
         Assert.Single(ended[1].Warnings, $"telco: a state kept to go on with was passed over: {Path.GetFileName(state)}: its checksum does not hold; the run went on with another state");
     }
 
@@ -265,7 +265,7 @@ public sealed class ResumeReliabilityTests
     {
         using var run = new CutRun("hdp", KillJobs.Job("hdp"));
         await run.CutAsync("telco", 30);
-        Assert.All(await run.AttemptAsync(null, "bank", "telco"), r => Assert.Null(r.Resumed));
+        Assert.All(await run.AttemptAsync(null, "bank", "telco"), r => Assert.Empty(r.Resumed));
         foreach (string party in KillJobs.Parties("hdp"))
         {
             LedgerEntry[] entries = [.. new SqliteLedger(run.LedgerOf(party)).Entries];
@@ -282,7 +282,7 @@ public sealed class ResumeReliabilityTests
         await run.CutAsync("bank", 20);
         run.Table = p => KillJobs.Table("hdp", p, changed: p == "telco");
         Assert.Equal(GlmErrors.RunChanged, (await Assert.ThrowsAsync<ConfigurationException>(() => run.AttemptAsync())).Id);
-        Assert.All(await run.AttemptAsync(null, "telco"), r => Assert.Null(r.Resumed));
+        Assert.All(await run.AttemptAsync(null, "telco"), r => Assert.Empty(r.Resumed));
     }
 
     /// <summary>Everything that a party brings, one thing after the other.</summary>
@@ -324,7 +324,7 @@ public sealed class ResumeReliabilityTests
         Assert.Equal((GlmErrors.RunChanged, $"party '{party}'"), (error.Id, error.Place));
 
         (changed, run.Job) = (false, job);
-        Assert.All(await run.AttemptAsync(), r => Assert.NotNull(r.Resumed));
+        Assert.All(await run.AttemptAsync(), r => Assert.NotEmpty(r.Resumed));
 
         GlmPartyInput Brought(GlmPartyInput input, bool other)
         {
@@ -396,7 +396,7 @@ public sealed class ResumeReliabilityTests
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
         Assert.All(ended, r =>
         {
-            Assert.NotNull(r.Resumed);
+            Assert.NotEmpty(r.Resumed);
             Assert.InRange(r.Timing.Training, 8e6, 8.1e6);
             Assert.InRange(r.Timing.Wait, 2e6, 2.1e6);
             Assert.InRange(r.Timing.Noise, 1e6, 1.1e6);
@@ -463,7 +463,7 @@ public sealed class ResumeReliabilityTests
         Assert.All(KillJobs.Parties("hdp"), p => Assert.All(new SqliteLedger(run.LedgerOf(p)).Entries, e => Assert.Equal(0, e.Share)));
         run.Wrap = ledger => new SqliteLedger(((SqliteLedger)ledger).Path, new SqliteLedgerOptions { OutboxMessages = 9 });
         await run.CutAsync("telco", 40);
-        Assert.All(await run.AttemptAsync(), r => Assert.NotNull(r.Resumed));
+        Assert.All(await run.AttemptAsync(), r => Assert.NotEmpty(r.Resumed));
     }
 
     [Fact]
@@ -495,7 +495,7 @@ public sealed class ResumeReliabilityTests
                     stop.Cancel();
             }))], null, cancel), stop.Token));
         IReadOnlyList<GlmPartyResult> ended = await run.AttemptAsync();
-        Assert.All(ended, r => Assert.NotNull(r.Resumed));
+        Assert.All(ended, r => Assert.NotEmpty(r.Resumed));
         CutRun.AssertSame(whole, ended);
         run.AssertOneChargeEach();
     }
@@ -511,7 +511,7 @@ public sealed class ResumeReliabilityTests
 
         public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => new Forgetful(inner.Reserve(charge, kept));
 
-        public ReadOnlyMemory<byte>? Find(string party, string key) => inner.Find(party, key);
+        public byte[]? Find(string party, string key) => inner.Find(party, key);
 
         private sealed class Forgetful(IPrivacyReservation inner) : IPrivacyReservation
         {
@@ -521,7 +521,7 @@ public sealed class ResumeReliabilityTests
 
             public bool KeepsLocally => inner.KeepsLocally;
 
-            public ReadOnlyMemory<byte>? Find(int index) => null;
+            public byte[]? Find(int index) => null;
 
             public void Keep(int index, ReadOnlySpan<byte> message)
             {

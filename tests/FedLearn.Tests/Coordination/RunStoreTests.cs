@@ -5,21 +5,23 @@ namespace FedLearn.Tests.Coordination;
 
 public sealed class RunStoreTests
 {
-    public static TheoryData<string> Checks => [.. RunStoreConformance.Checks];
+    public static TheoryData<string> Checks => [.. RunStoreConformance.All.Keys];
 
     [Theory]
     [MemberData(nameof(Checks))]
     public void InMemoryRunStore_Conforms(string check)
     {
         var store = new InMemoryRunStore();
-        RunStoreConformance.Run(check, () => store);
+        RunStoreConformance.All[check](() => store);
     }
 
     [Fact]
     public void Conformance_StoreThatKeepsOneState_IsCaught()
     {
         var broken = new ForgetfulStore();
-        Assert.Throws<InvalidOperationException>(() => RunStoreConformance.Run("states are read as they were written, the newest two", () => broken));
+        const string Check = "states are read as they were written, the newest two";
+        ConformanceException failure = Assert.Throws<ConformanceException>(() => RunStoreConformance.All[Check](() => broken));
+        Assert.StartsWith($"run store, {Check}: ", failure.Message, StringComparison.Ordinal);
     }
 
     /// <summary>A broken store: parties that were cut off a round apart may have no state in common.</summary>

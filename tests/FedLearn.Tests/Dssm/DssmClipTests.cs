@@ -10,7 +10,7 @@ public class DssmClipTests
 {
     private const double Clip = 1e-3, ParameterClip = 1e-5, Tolerance = 1e-4;
 
-    private static async Task<(IReadOnlyList<DssmPartyResult> Results, Dictionary<string, KeepingLedger> Ledgers)> TrainAsync(DssmModelOptions model, DssmNoise noise, DssmClaim claim,
+    private static async Task<(IReadOnlyList<DssmPartyResult> Results, Dictionary<string, KeepingLedger> Ledgers)> TrainAsync(DssmModelOptions model, DssmNoise noise, EmbeddingClaim claim,
         EvaluationDisclosure evaluation = EvaluationDisclosure.None, bool masked = false, double clip = Clip, int batchSize = 16)
     {
         var ledgers = new Dictionary<string, KeepingLedger>();
@@ -18,7 +18,7 @@ public class DssmClipTests
         {
             Noise = noise,
             Claim = claim,
-            Unit = DssmUnit.User,
+            Unit = EmbeddingUnit.User,
             Budget = new PrivacyBudget(1e15, 1e-5),
             MaxSamplesPerUser = 7,
             Clip = clip,
@@ -46,10 +46,10 @@ public class DssmClipTests
     private static void AssertReach(double bound, IEnumerable<double> squaredNorms) => Assert.Equal(1, Math.Sqrt(squaredNorms.Max()) / bound, Tolerance);
 
     [Theory]
-    [InlineData(DssmClaim.OwnMessages, false)]
-    [InlineData(DssmClaim.OwnMessages, true)]
-    [InlineData(DssmClaim.OneShot, false)]
-    public async Task TrainAsync_VectorsBeyondTheClip_AreClippedToIt(DssmClaim claim, bool masked)
+    [InlineData(EmbeddingClaim.OwnMessages, false)]
+    [InlineData(EmbeddingClaim.OwnMessages, true)]
+    [InlineData(EmbeddingClaim.OneShot, false)]
+    public async Task TrainAsync_VectorsBeyondTheClip_AreClippedToIt(EmbeddingClaim claim, bool masked)
     {
         (IReadOnlyList<DssmPartyResult> results, Dictionary<string, KeepingLedger> ledgers) = await TrainAsync(new(), DssmNoise.Embeddings, claim, masked: masked);
         foreach (DssmPartyResult view in results.Skip(1))
@@ -61,9 +61,9 @@ public class DssmClipTests
     }
 
     [Theory]
-    [InlineData(DssmClaim.OwnMessages)]
-    [InlineData(DssmClaim.OneShot)]
-    public async Task TrainAsync_ChargedVectorsForTheTestBeyondTheClip_AreClippedToIt(DssmClaim claim)
+    [InlineData(EmbeddingClaim.OwnMessages)]
+    [InlineData(EmbeddingClaim.OneShot)]
+    public async Task TrainAsync_ChargedVectorsForTheTestBeyondTheClip_AreClippedToIt(EmbeddingClaim claim)
     {
         (IReadOnlyList<DssmPartyResult> results, Dictionary<string, KeepingLedger> ledgers) = await TrainAsync(new(), DssmNoise.Embeddings, claim, EvaluationDisclosure.Charged);
         DssmPartyResult taste = results[2];
@@ -76,7 +76,7 @@ public class DssmClipTests
     [Fact]
     public async Task TrainAsync_SharedGradientsBeyondTheClip_AreClippedToIt()
     {
-        (IReadOnlyList<DssmPartyResult> results, Dictionary<string, KeepingLedger> ledgers) = await TrainAsync(new() { Fusion = DssmFusion.Sum }, DssmNoise.Gradients, DssmClaim.OwnMessages);
+        (IReadOnlyList<DssmPartyResult> results, Dictionary<string, KeepingLedger> ledgers) = await TrainAsync(new() { Fusion = DssmFusion.Sum }, DssmNoise.Gradients, EmbeddingClaim.OwnMessages);
         Assert.All(Rows(results[0], ledgers["shop"]), rows => AssertReach(Clip, rows));
     }
 
@@ -85,7 +85,7 @@ public class DssmClipTests
     [InlineData(DssmFusion.Concat)]
     public async Task TrainAsync_GradientsOfEachViewBeyondTheClip_AreClippedToItTogether(DssmFusion fusion)
     {
-        (IReadOnlyList<DssmPartyResult> results, Dictionary<string, KeepingLedger> ledgers) = await TrainAsync(new() { Fusion = fusion }, DssmNoise.Gradients, DssmClaim.OwnMessages);
+        (IReadOnlyList<DssmPartyResult> results, Dictionary<string, KeepingLedger> ledgers) = await TrainAsync(new() { Fusion = fusion }, DssmNoise.Gradients, EmbeddingClaim.OwnMessages);
         double[][] messages = Rows(results[0], ledgers["shop"]);
         Assert.Equal(0, messages.Length % 2);
         Assert.All(messages.Chunk(2), views => AssertReach(Clip, views[0].Zip(views[1], (a, b) => a + b)));
@@ -99,7 +99,7 @@ public class DssmClipTests
     public async Task TrainAsync_ParameterGradientsBeyondTheClip_AreClippedToItTogether(DssmFusion fusion, bool learnWeights)
     {
         (IReadOnlyList<DssmPartyResult> results, Dictionary<string, KeepingLedger> ledgers) = await TrainAsync(new() { Fusion = fusion, LearnViewWeights = learnWeights, ItemBias = true },
-            DssmNoise.Both, DssmClaim.Full, clip: 1, batchSize: 1);
+            DssmNoise.Both, EmbeddingClaim.Full, clip: 1, batchSize: 1);
         foreach (DssmPartyResult result in results)
         {
             IReadOnlyList<GradientNoise> groups = result.Privacy.Calibration!.GradientNoise;

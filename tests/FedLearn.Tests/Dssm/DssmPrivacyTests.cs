@@ -12,7 +12,7 @@ public class DssmPrivacyTests
 {
     private static readonly ITowerFactory Towers = new ReferenceTowerFactory();
 
-    private static DssmPrivacyOptions Private(DssmNoise noise, DssmClaim claim, DssmUnit unit = DssmUnit.User) => new()
+    private static DssmPrivacyOptions Private(DssmNoise noise, EmbeddingClaim claim, EmbeddingUnit unit = EmbeddingUnit.User) => new()
     {
         Noise = noise,
         Claim = claim,
@@ -22,20 +22,20 @@ public class DssmPrivacyTests
         MaxSamplesPerUser = 7,
     };
 
-    public static TheoryData<DssmFusion, DssmNoise, DssmClaim> Modes
+    public static TheoryData<DssmFusion, DssmNoise, EmbeddingClaim> Modes
     {
         get
         {
-            var modes = new TheoryData<DssmFusion, DssmNoise, DssmClaim>();
+            var modes = new TheoryData<DssmFusion, DssmNoise, EmbeddingClaim>();
             foreach (DssmFusion fusion in Enum.GetValues<DssmFusion>())
             {
                 foreach (DssmNoise noise in new[] { DssmNoise.Embeddings, DssmNoise.Gradients, DssmNoise.Both })
                 {
-                    modes.Add(fusion, noise, DssmClaim.OwnMessages);
-                    modes.Add(fusion, noise, DssmClaim.Full);
+                    modes.Add(fusion, noise, EmbeddingClaim.OwnMessages);
+                    modes.Add(fusion, noise, EmbeddingClaim.Full);
                 }
 
-                modes.Add(fusion, DssmNoise.Embeddings, DssmClaim.OneShot);
+                modes.Add(fusion, DssmNoise.Embeddings, EmbeddingClaim.OneShot);
             }
 
             return modes;
@@ -44,7 +44,7 @@ public class DssmPrivacyTests
 
     [Theory]
     [MemberData(nameof(Modes))]
-    public async Task TrainAsync_PrivateModes_NoiseWhatTheySayAndBookIt(DssmFusion fusion, DssmNoise noise, DssmClaim claim)
+    public async Task TrainAsync_PrivateModes_NoiseWhatTheySayAndBookIt(DssmFusion fusion, DssmNoise noise, EmbeddingClaim claim)
     {
         var ledgers = new Dictionary<string, InMemoryLedger>();
         IPrivacyLedger Ledger(string party) => ledgers[party] = new InMemoryLedger();
@@ -52,10 +52,10 @@ public class DssmPrivacyTests
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(ledger: Ledger), Towers, cancellationToken: TestContext.Current.CancellationToken);
 
         Dictionary<string, DssmPartyResult> of = results.ToDictionary(r => r.Model.Party.Name);
-        bool Noised(string party, string name) => of[party].Releases.Any(r => r.Protection == Protection.Noise && r.Name == name);
-        bool Open(string party, string name) => of[party].Releases.Any(r => r.Protection == Protection.None && r.Name == name);
+        bool Noised(string party, string name) => of[party].Sent.Any(r => r.Protection == Protection.Noise && r.Name == name);
+        bool Open(string party, string name) => of[party].Sent.Any(r => r.Protection == Protection.None && r.Name == name);
         bool views = noise.HasFlag(DssmNoise.Embeddings), label = noise.HasFlag(DssmNoise.Gradients);
-        string vectors = claim == DssmClaim.OneShot ? "embeddings, once" : "training embeddings";
+        string vectors = claim == EmbeddingClaim.OneShot ? "embeddings, once" : "training embeddings";
         foreach (string view in (string[])["profile", "taste"])
         {
             Assert.Equal(views, Noised(view, vectors));
@@ -63,11 +63,11 @@ public class DssmPrivacyTests
         }
 
         Assert.Equal(label, Noised("shop", "training embedding gradients"));
-        Assert.Equal(!label && claim != DssmClaim.OneShot, Open("shop", "embedding gradients: training"));
+        Assert.Equal(!label && claim != EmbeddingClaim.OneShot, Open("shop", "embedding gradients: training"));
         foreach ((string party, DssmPartyResult result) in of)
         {
             bool noises = party == "shop" ? label : views;
-            bool discloses = !noises && !(party == "shop" && claim == DssmClaim.OneShot);
+            bool discloses = !noises && !(party == "shop" && claim == EmbeddingClaim.OneShot);
             Assert.Equal(noises || discloses ? 1 : 0, ledgers[party].Entries.Count);
             // What leaves without noise is written down, at no cost.
             Assert.All(ledgers[party].Entries, entry => Assert.Equal((noises, !noises), (entry.MuSquared > 0, entry.Charge.Mechanism.StartsWith("disclosed: ", StringComparison.Ordinal))));
@@ -76,7 +76,7 @@ public class DssmPrivacyTests
             if (!noises)
                 continue;
             Assert.Equal(10, result.Privacy.Figures.Single(f => f.Unit == EmbeddingUnit.User).Epsilon!.Value, 1e-6);
-            Assert.Equal(claim == DssmClaim.OwnMessages, result.Privacy.Claims[0].Contains("own messages only; influence through trained parameters is not covered", StringComparison.Ordinal));
+            Assert.Equal(claim == EmbeddingClaim.OwnMessages, result.Privacy.Claims[0].Contains("own messages only; influence through trained parameters is not covered", StringComparison.Ordinal));
             Assert.Equal(result.Privacy.Calibration!.Mu * result.Privacy.Calibration.Mu, ledgers[party].Entries[0].MuSquared, 1e-12);
         }
     }
@@ -94,7 +94,7 @@ public class DssmPrivacyTests
             InteractionTable table = inputs[0].Interactions!;
             Interaction last = table.Events[^1] with { Item = item, Role = EventRole.ColdItem };
             inputs[0] = inputs[0] with { Interactions = table with { Events = [.. table.Events.SkipLast(1).Where(e => e.Item is not (2 or 3)), last] } };
-            DssmPrivacyOptions privacy = isPrivate ? Private(DssmNoise.Gradients, DssmClaim.Full) with { TestNoiseSeed = 4, Evaluation = EvaluationDisclosure.None } : new();
+            DssmPrivacyOptions privacy = isPrivate ? Private(DssmNoise.Gradients, EmbeddingClaim.Full) with { TestNoiseSeed = 4, Evaluation = EvaluationDisclosure.None } : new();
             DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Loss = loss, Precision = TowerPrecision.Float64 }, new DssmTrainingOptions { Epochs = 1, BatchSize = 16, Seed = 5, ValidationStop = false }, privacy);
             IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
             Assert.Equal(isPrivate, results[0].Warnings.Any(w => w.StartsWith("items of the role cold-item were drawn", StringComparison.Ordinal)));
@@ -108,9 +108,9 @@ public class DssmPrivacyTests
     [Fact]
     public async Task TrainAsync_GradientNoiseOfFusionSum_SendsAllViewsTheSameBytes()
     {
-        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Gradients, DssmClaim.OwnMessages, DssmUnit.Sample));
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Gradients, EmbeddingClaim.OwnMessages, EmbeddingUnit.Sample));
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
-        DssmSentMessages[] sent = [.. results[0].Releases.Where(r => r.Name == "training embedding gradients")];
+        DssmSentMessages[] sent = [.. results[0].Sent.Where(r => r.Name == "training embedding gradients")];
         Assert.Equal(2, sent.Length);
         int rounds = results[0].History.Count * ((results[0].Counts.Train + 15) / 16);
         Assert.All(sent, s => Assert.Equal(rounds, s.Messages));
@@ -121,32 +121,32 @@ public class DssmPrivacyTests
     [Fact]
     public async Task TrainAsync_OneShotStaticView_ProtectsUsersWithOneRow()
     {
-        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OneShot));
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, EmbeddingClaim.OneShot));
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal(1, results[1].Privacy.Calibration!.Rows);
         Assert.Equal(7, results[2].Privacy.Calibration!.Rows);
-        Assert.Equal(1, results[1].Releases.Single(r => r.Name == "embeddings, once").Messages);
-        Assert.DoesNotContain(results[0].Releases, r => r.Name.Contains("gradient", StringComparison.Ordinal));
+        Assert.Equal(1, results[1].Sent.Single(r => r.Name == "embeddings, once").Messages);
+        Assert.DoesNotContain(results[0].Sent, r => r.Name.Contains("gradient", StringComparison.Ordinal));
         Assert.NotNull(results[0].Metrics!.Test);
     }
 
     [Fact]
     public async Task TrainAsync_ChargedEvaluation_NoisesAndCountsIt()
     {
-        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OwnMessages) with { Evaluation = EvaluationDisclosure.Charged });
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, EmbeddingClaim.OwnMessages) with { Evaluation = EvaluationDisclosure.Charged });
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
-        Assert.Contains(results[1].Releases, r => r.Protection == Protection.Noise && r.Name == "embeddings: test");
-        Assert.DoesNotContain(results[1].Releases, r => r.Protection == Protection.None && r.Name.StartsWith("embeddings", StringComparison.Ordinal));
+        Assert.Contains(results[1].Sent, r => r.Protection == Protection.Noise && r.Name == "embeddings: test");
+        Assert.DoesNotContain(results[1].Sent, r => r.Protection == Protection.None && r.Name.StartsWith("embeddings", StringComparison.Ordinal));
     }
 
     [Theory]
-    [InlineData(DssmUnit.Sample, EvaluationDisclosure.Charged, true)]
-    [InlineData(DssmUnit.Event, EvaluationDisclosure.Charged, true)]
-    [InlineData(DssmUnit.User, EvaluationDisclosure.Charged, false)]
-    [InlineData(DssmUnit.Sample, EvaluationDisclosure.Disclosed, false)]
-    public async Task TrainAsync_TestSampleReadsARowOfTraining_IsRefusedWhereItIsReleasedTwiceAndChargedOnce(DssmUnit unit, EvaluationDisclosure evaluation, bool refused)
+    [InlineData(EmbeddingUnit.Sample, EvaluationDisclosure.Charged, true)]
+    [InlineData(EmbeddingUnit.Event, EvaluationDisclosure.Charged, true)]
+    [InlineData(EmbeddingUnit.User, EvaluationDisclosure.Charged, false)]
+    [InlineData(EmbeddingUnit.Sample, EvaluationDisclosure.Disclosed, false)]
+    public async Task TrainAsync_TestSampleReadsARowOfTraining_IsRefusedWhereItIsReleasedTwiceAndChargedOnce(EmbeddingUnit unit, EvaluationDisclosure evaluation, bool refused)
     {
-        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OwnMessages, unit) with { Evaluation = evaluation });
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, EmbeddingClaim.OwnMessages, unit) with { Evaluation = evaluation });
         job = job with { Parties = [job.Parties[0], job.Parties[2]] };
         IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs();
         // Without the rows of a user's last two events, for validation and for the test, the test sample reads the row of the last training sample.
@@ -158,7 +158,7 @@ public class DssmPrivacyTests
         if (refused)
             Assert.Equal(DssmErrors.SharedRow, (await Assert.ThrowsAsync<PrivacyRefusedException>(() => training)).Id);
         else
-            Assert.Contains((await training)[1].Releases, r => r.Name == "embeddings: test");
+            Assert.Contains((await training)[1].Sent, r => r.Name == "embeddings: test");
     }
 
     [Theory]
@@ -167,7 +167,7 @@ public class DssmPrivacyTests
     public async Task Received_RowsBeyondAnyHonestOne_AreShortenedInPrivateJobsOnly(bool isPrivate)
     {
         await using var thread = new TowerThread("taste");
-        var run = new DssmRun(SmallRecommendation.Job(privacy: isPrivate ? Private(DssmNoise.Both, DssmClaim.Full) : null), thread) { SetNames = [] };
+        var run = new DssmRun(SmallRecommendation.Job(privacy: isPrivate ? Private(DssmNoise.Both, EmbeddingClaim.Full) : null), thread) { SetNames = [] };
         double[] rows = run.Received(new double[] { 3, -4, 1e308, 1e308, 0, -1e200 }, 2);
         Assert.Equal([3, -4], rows[..2]);                                                    // an honest row is as it was, bit for bit
         if (isPrivate)
@@ -178,15 +178,15 @@ public class DssmPrivacyTests
 
     /// <summary>Whether a session ends with an error is seen by the peers, and no noise is on it: it must not depend on what is in a row.</summary>
     [Theory]
-    [InlineData("taste", DssmClaim.OwnMessages)]
-    [InlineData("taste", DssmClaim.Full)]
-    [InlineData("taste", DssmClaim.OneShot)]
-    [InlineData("shop", DssmClaim.OwnMessages)]
-    [InlineData("shop", DssmClaim.Full)]
-    [InlineData("shop", DssmClaim.OneShot)]
-    public async Task TrainAsync_RowThatWouldOverflowATower_EndsAsAnyOther(string party, DssmClaim claim)
+    [InlineData("taste", EmbeddingClaim.OwnMessages)]
+    [InlineData("taste", EmbeddingClaim.Full)]
+    [InlineData("taste", EmbeddingClaim.OneShot)]
+    [InlineData("shop", EmbeddingClaim.OwnMessages)]
+    [InlineData("shop", EmbeddingClaim.Full)]
+    [InlineData("shop", EmbeddingClaim.OneShot)]
+    public async Task TrainAsync_RowThatWouldOverflowATower_EndsAsAnyOther(string party, EmbeddingClaim claim)
     {
-        DssmNoise noise = claim == DssmClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both;
+        DssmNoise noise = claim == EmbeddingClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both;
         foreach (DssmFusion fusion in Enum.GetValues<DssmFusion>())
             foreach (int[] layers in new int[][] { [4], [6, 4] })
             {
@@ -211,7 +211,7 @@ public class DssmPrivacyTests
     public async Task TrainAsync_OneShotVectorsBeyondAnyHonestOnes_EndAsOthers()
     {
         DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = DssmFusion.Late, Activation = TowerActivation.Relu, LayerNorm = true, Precision = TowerPrecision.Float64 },
-            privacy: Private(DssmNoise.Embeddings, DssmClaim.OneShot));
+            privacy: Private(DssmNoise.Embeddings, EmbeddingClaim.OneShot));
         DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(job, input, Towers))];
         IReadOnlyList<DssmPartyResult> results = await LocalSession.RunAsync(trainers[0].Terms, [.. trainers.Select(t => t.JoinRequest)], new ChannelOptions(),
             (i, agreement, channels, stop) => trainers[i].TrainAsync(agreement, i == 0 ? [.. channels.Select(channel => new ChangedChannel(channel, AtTheEdge))] : channels, null, stop), TestContext.Current.CancellationToken);
@@ -226,14 +226,14 @@ public class DssmPrivacyTests
 
     // A view without the noise that the job says is found by whoever gets its vectors.
     [Theory]
-    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, false, ElementType.Float32)]
-    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, false, ElementType.Lattice)]
-    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, true, ElementType.Float32)]
-    [InlineData(DssmNoise.None, DssmClaim.OwnMessages, true, ElementType.Lattice)]
-    [InlineData(DssmNoise.Both, DssmClaim.OwnMessages, false, ElementType.Float64)]
-    [InlineData(DssmNoise.Both, DssmClaim.OwnMessages, true, ElementType.Float64)]
-    [InlineData(DssmNoise.Embeddings, DssmClaim.OneShot, false, ElementType.Float64)]
-    public async Task TrainAsync_VectorsPackedInAnotherWay_AreRefused(DssmNoise noise, DssmClaim claim, bool atView, ElementType type)
+    [InlineData(DssmNoise.None, EmbeddingClaim.OwnMessages, false, ElementType.Float32)]
+    [InlineData(DssmNoise.None, EmbeddingClaim.OwnMessages, false, ElementType.Lattice)]
+    [InlineData(DssmNoise.None, EmbeddingClaim.OwnMessages, true, ElementType.Float32)]
+    [InlineData(DssmNoise.None, EmbeddingClaim.OwnMessages, true, ElementType.Lattice)]
+    [InlineData(DssmNoise.Both, EmbeddingClaim.OwnMessages, false, ElementType.Float64)]
+    [InlineData(DssmNoise.Both, EmbeddingClaim.OwnMessages, true, ElementType.Float64)]
+    [InlineData(DssmNoise.Embeddings, EmbeddingClaim.OneShot, false, ElementType.Float64)]
+    public async Task TrainAsync_VectorsPackedInAnotherWay_AreRefused(DssmNoise noise, EmbeddingClaim claim, bool atView, ElementType type)
     {
         DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = DssmFusion.Late, Precision = TowerPrecision.Float64 }, privacy: noise == DssmNoise.None ? null : Private(noise, claim));
         DssmTrainer[] trainers = [.. SmallRecommendation.Inputs().Select(input => new DssmTrainer(job, input, Towers))];
@@ -257,7 +257,7 @@ public class DssmPrivacyTests
     [InlineData("profile", false)]
     public async Task TrainAsync_NumbersBeyondWhatCounts_AreCountedInTheOwnReport(string party, bool isPrivate)
     {
-        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = DssmFusion.Late, Precision = TowerPrecision.Float64 }, privacy: isPrivate ? Private(DssmNoise.Both, DssmClaim.Full) : null);
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Fusion = DssmFusion.Late, Precision = TowerPrecision.Float64 }, privacy: isPrivate ? Private(DssmNoise.Both, EmbeddingClaim.Full) : null);
         DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select(input => input.Party == party ? input with { View = isPrivate ? WithHugeRow(input.View!) : input.View } : input)];
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
         foreach (DssmPartyResult result in results)
@@ -282,19 +282,19 @@ public class DssmPrivacyTests
     [Fact]
     public async Task TrainAsync_EvaluationNone_SendsNoVectorsBeyondTraining()
     {
-        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Both, DssmClaim.Full) with { Evaluation = EvaluationDisclosure.None });
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Both, EmbeddingClaim.Full) with { Evaluation = EvaluationDisclosure.None });
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Null(results[0].Metrics!.Test);
-        Assert.DoesNotContain(results[1].Releases, r => r.Name.EndsWith(": test", StringComparison.Ordinal) && r.Name.StartsWith("embeddings", StringComparison.Ordinal));
+        Assert.DoesNotContain(results[1].Sent, r => r.Name.EndsWith(": test", StringComparison.Ordinal) && r.Name.StartsWith("embeddings", StringComparison.Ordinal));
     }
 
     [Fact]
     public async Task TrainAsync_MaskedNoise_OpensTheSumOfNoisedVectors()
     {
-        DssmPrivacyOptions privacy = Private(DssmNoise.Both, DssmClaim.OwnMessages);
+        DssmPrivacyOptions privacy = Private(DssmNoise.Both, EmbeddingClaim.OwnMessages);
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(SmallRecommendation.Job(privacy: privacy) with { MaskedSum = true }, SmallRecommendation.Inputs(), Towers,
             cancellationToken: TestContext.Current.CancellationToken);
-        Assert.Contains(results[1].Releases, r => r.Protection == Protection.Noise && r.Name == "masked embeddings: training");
+        Assert.Contains(results[1].Sent, r => r.Protection == Protection.Noise && r.Name == "masked embeddings: training");
     }
 
     /// <summary>A tower in which one row may change the vectors of others: at a view it would void the clip of a row, at the active party that of a sample.</summary>
@@ -305,7 +305,7 @@ public class DssmPrivacyTests
     {
         DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs().Select(input => input.Party == party ? input with { ViewTower = new BreakingTowers(fault: "batch normalisation") } : input)];
         PrivacyRefusedException error = await Assert.ThrowsAsync<PrivacyRefusedException>(() => DssmFederation.TrainAsync(
-            SmallRecommendation.Job(privacy: Private(DssmNoise.Both, DssmClaim.OwnMessages)), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken));
+            SmallRecommendation.Job(privacy: Private(DssmNoise.Both, EmbeddingClaim.OwnMessages)), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken));
         Assert.Equal(DssmPlanErrors.TowerNotPrivate, error.Id);
         Assert.Contains("batch normalisation", error.Message, StringComparison.Ordinal);
         Assert.Equal(3, (await DssmFederation.TrainAsync(SmallRecommendation.Job(), inputs, Towers, cancellationToken: TestContext.Current.CancellationToken)).Count);
@@ -318,7 +318,7 @@ public class DssmPrivacyTests
     [InlineData(DssmNoise.Gradients)]
     public async Task TrainAsync_DigestOfTheEvents_IsInNoModelOfAPrivateJob(DssmNoise noise)
     {
-        DssmJob job = SmallRecommendation.Job(privacy: noise == DssmNoise.None ? null : Private(noise, DssmClaim.OwnMessages));
+        DssmJob job = SmallRecommendation.Job(privacy: noise == DssmNoise.None ? null : Private(noise, EmbeddingClaim.OwnMessages));
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal(noise == DssmNoise.None, results[0].Model.EventsSha256 is not null);
     }
@@ -326,7 +326,7 @@ public class DssmPrivacyTests
     [Fact]
     public void Constructor_OverTheLedgersBudget_IsRefusedBeforeAPeerIsMet()
     {
-        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, DssmClaim.OwnMessages));
+        DssmJob job = SmallRecommendation.Job(privacy: Private(DssmNoise.Embeddings, EmbeddingClaim.OwnMessages));
         DssmPartyInput input = SmallRecommendation.Inputs()[1] with { Ledger = new PoorLedger() };
         Assert.Throws<PrivacyRefusedException>(() => new DssmTrainer(job, input, Towers));
     }
@@ -341,6 +341,6 @@ public class DssmPrivacyTests
 
         public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => throw new InvalidOperationException("The check should have refused it.");
 
-        public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+        public byte[]? Find(string party, string key) => null;
     }
 }

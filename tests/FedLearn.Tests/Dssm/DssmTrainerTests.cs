@@ -337,9 +337,9 @@ public class DssmTrainerTests
     public async Task TrainAsync_WithoutNoise_ListsEveryDisclosureByName()
     {
         IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(SmallRecommendation.Job(), SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken);
-        Assert.All(results.SelectMany(r => r.Releases), release => Assert.Equal(Protection.None, release.Protection));
-        Assert.Superset(new HashSet<string> { "sample-keys: training", "sample-keys: test", "embedding gradients: training" }, results[0].Releases.Select(r => r.Name).ToHashSet());
-        Assert.Superset(new HashSet<string> { "embeddings: training", "embeddings: validation", "embeddings: test", "view presence: training" }, results[1].Releases.Select(r => r.Name).ToHashSet());
+        Assert.All(results.SelectMany(r => r.Sent), release => Assert.Equal(Protection.None, release.Protection));
+        Assert.Superset(new HashSet<string> { "sample-keys: training", "sample-keys: test", "embedding gradients: training" }, results[0].Sent.Select(r => r.Name).ToHashSet());
+        Assert.Superset(new HashSet<string> { "embeddings: training", "embeddings: validation", "embeddings: test", "view presence: training" }, results[1].Sent.Select(r => r.Name).ToHashSet());
     }
 
     [Fact]
@@ -550,7 +550,7 @@ public class DssmTrainerTests
         DssmJob masked = SmallRecommendation.Job() with { MaskedSum = true, SampleTime = SampleTime.Day }, plain = masked with { MaskedSum = false };
         DssmPartyInput[] inputs = [.. SmallRecommendation.Inputs()];
         IReadOnlyList<DssmPartyResult> trained = await DssmFederation.TrainAsync(masked, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
-        DssmReleaseTerms dp = new(true, DssmClaim.Full, EvaluationDisclosure.Disclosed, MaskedSum: false, SampleTime.Day);
+        DssmReleaseTerms dp = new(true, EmbeddingClaim.Full, EvaluationDisclosure.Disclosed, MaskedSum: false, SampleTime.Day);
         string path = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
         foreach ((DssmPartyInput input, DssmPartyResult result) in inputs.Zip(trained))
         {
@@ -562,7 +562,7 @@ public class DssmTrainerTests
             Refused(model.Released!);
             Refused(dp with { Evaluation = EvaluationDisclosure.None });
             Refused(dp with { Evaluation = EvaluationDisclosure.Charged });
-            Refused(dp with { Claim = DssmClaim.OneShot });
+            Refused(dp with { Claim = EmbeddingClaim.OneShot });
             Assert.Equal(DssmErrors.NoVectorsLeave, Assert.Throws<PrivacyRefusedException>(() => Ask(null, masked)).Id);
 
             string Other(DssmReleaseTerms terms, DssmJob job)
@@ -706,8 +706,8 @@ public class DssmTrainerTests
         IReadOnlyList<DssmPartyInput> inputs = SmallRecommendation.Inputs(labelHasView);
         IReadOnlyList<DssmPartyResult> expected = await DssmFederation.TrainAsync(plain, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
         IReadOnlyList<DssmPartyResult> masked = await DssmFederation.TrainAsync(plain with { MaskedSum = true }, inputs, Towers, cancellationToken: TestContext.Current.CancellationToken);
-        Assert.Contains(masked[1].Releases, r => r.Name == "sum of 2 embeddings: training");
-        Assert.DoesNotContain(masked[1].Releases, r => r.Name.StartsWith("embeddings", StringComparison.Ordinal));
+        Assert.Contains(masked[1].Sent, r => r.Name == "sum of 2 embeddings: training");
+        Assert.DoesNotContain(masked[1].Sent, r => r.Name.StartsWith("embeddings", StringComparison.Ordinal));
         // Two vectors are rounded to 2^-20 each; two steps of rate .1 carry that on.
         double[] a = State(expected[1]), b = State(masked[1]);
         Assert.All(a.Zip(b), pair => Assert.Equal(pair.First, pair.Second, 1e-5));

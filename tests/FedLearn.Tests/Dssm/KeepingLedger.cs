@@ -60,7 +60,7 @@ internal sealed class KeepingLedger : IPrivacyLedger
         return new Reservation(this, charge);
     }
 
-    public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+    public byte[]? Find(string party, string key) => null;
 
     private sealed class Reservation(KeepingLedger ledger, PrivacyCharge charge) : IPrivacyReservation
     {
@@ -77,7 +77,7 @@ internal sealed class KeepingLedger : IPrivacyLedger
         public bool KeepsLocally => true;
 
         // As a bounded outbox would after a write that was torn, it holds one less than its bound.
-        public ReadOnlyMemory<byte>? Find(int index) => index >= Kept ? default(ReadOnlyMemory<byte>?)
+        public byte[]? Find(int index) => index >= Kept ? null
             : Kept - index < ledger.Bounds.GetValueOrDefault(charge.RunId, int.MaxValue) ? _kept.Messages[index] : throw new InvalidOperationException("The message is kept no longer.");
 
         public void Keep(int index, ReadOnlySpan<byte> message)
@@ -86,7 +86,7 @@ internal sealed class KeepingLedger : IPrivacyLedger
             _kept.Messages.Add(message.ToArray());
         }
 
-        public ReadOnlyMemory<byte>? FindLocal(int index) => index >= _kept.Values.Count ? default(ReadOnlyMemory<byte>?)
+        public byte[]? FindLocal(int index) => index >= _kept.Values.Count ? null
             : _kept.Values.Count - index <= ledger.Bounds.GetValueOrDefault(charge.RunId, int.MaxValue) ? _kept.Values[index] : throw new InvalidOperationException("The value is kept no longer.");
 
         public void KeepLocal(int index, ReadOnlySpan<byte> value)

@@ -21,8 +21,8 @@ public class GlmComputingTests
         var family = new Hooked { Curving = inference ? null : () => Assert.True(told.Wait(TimeSpan.FromMinutes(1))), Informing = inference ? () => Assert.True(told.Wait(TimeSpan.FromMinutes(1))) : null };
         GlmJob job = data.Job("gaussian", new() { Optimizer = optimizer, Epochs = 2 }) with { Inference = inference };
         GlmPartyResult[] results = await TrainAsync(job with { Model = job.Model with { Family = family } }, data.Inputs(), told, impatient: 0);
-        Assert.Contains(results[0].Releases, release => release.Key.Name.StartsWith("waiting", StringComparison.Ordinal));
-        Assert.DoesNotContain(results[1].Releases, release => release.Key.Name.StartsWith("waiting", StringComparison.Ordinal));
+        Assert.Contains(results[0].Sent, sent => sent.Name.StartsWith("waiting", StringComparison.Ordinal));
+        Assert.DoesNotContain(results[1].Sent, sent => sent.Name.StartsWith("waiting", StringComparison.Ordinal));
     }
 
     /// <summary>As of a table larger than memory.</summary>
@@ -35,7 +35,7 @@ public class GlmComputingTests
         using var told = new ManualResetEventSlim();
         GlmPartyInput[] inputs = [.. data.Inputs().Select((input, i) => i == slow ? input with { Table = Slow(input.Table, told) } : input)];
         GlmPartyResult[] results = await TrainAsync(data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 2 }), inputs, told, impatient: slow);
-        Assert.Equal([slow], results.Index().Where(r => r.Item.Releases.Keys.Any(release => release.Name.StartsWith("waiting", StringComparison.Ordinal))).Select(r => r.Index));
+        Assert.Equal([slow], results.Index().Where(r => r.Item.Sent.Any(sent => sent.Name.StartsWith("waiting", StringComparison.Ordinal))).Select(r => r.Index));
         IReadOnlyList<GlmPartyResult> quick = await LocalFederation.TrainAsync(data.Job("gaussian", new() { Optimizer = GlmOptimizer.Sgd, Epochs = 2 }), data.Inputs());
         Assert.Equal(quick.Select(r => r.Model.WeightsSha256), results.Select(r => r.Model.WeightsSha256));
     }
@@ -129,7 +129,7 @@ public class GlmComputingTests
         Assert.All(await RunAsync(isCut: true), run => Assert.True(RunLoss.Is(run.Exception!.InnerException!)));
         GlmPartyResult[] results = [.. (await RunAsync(isCut: false)).Select(run => run.Result)];
         Assert.All(results, result => Assert.NotNull(result.Inference));
-        Assert.All(results, result => Assert.Equal([optimizer == GlmOptimizer.Irls ? 0 : 2], result.Resumed!.FromRounds));
+        Assert.All(results, result => Assert.Equal([optimizer == GlmOptimizer.Irls ? 0 : 2], result.Resumed));
         IReadOnlyList<GlmPartyResult> whole = await LocalFederation.TrainAsync(job, data.Inputs());
         Assert.Equal(whole.Select(r => r.Model.WeightsSha256), results.Select(r => r.Model.WeightsSha256));
         Assert.All(parties, party => Assert.Null(party.JoinRequest.Resume));

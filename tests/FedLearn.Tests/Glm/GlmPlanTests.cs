@@ -94,7 +94,7 @@ public class GlmPlanTests
     public async Task TrainAsync_ShortSteps_IsToldToLengthenThem()
     {
         // With some of these seeds the noise makes the measured loss grow.
-        for (ulong seed = 1; seed <= 8; seed++)
+        for (long seed = 1; seed <= 8; seed++)
         {
             GlmJob job = Private with { Training = Private.Training with { Epochs = 10 }, Privacy = Private.Privacy with { TestNoiseSeed = seed } };
             IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, Data.Inputs());

@@ -15,7 +15,7 @@ public class GlmPrivacySettingsTests
     private const int Epochs = 3, Batches = 4;
     private const double Step = 0.2, L2 = 0.01;
 
-    private static GlmJob Job(VerticalData data, string family, Func<GlmPrivacyOptions, GlmPrivacyOptions> change, bool reshuffle = false, ulong? testNoise = 1)
+    private static GlmJob Job(VerticalData data, string family, Func<GlmPrivacyOptions, GlmPrivacyOptions> change, bool reshuffle = false, long? testNoise = 1)
     {
         GlmJob job = data.Job(family, new() { Epochs = Epochs, BatchesPerEpoch = Batches, StepSize = Step, WeightNorm = 1, ResidualClip = 1, Reshuffle = reshuffle, Seed = -3 });
         return job with
@@ -184,7 +184,7 @@ public class GlmPrivacySettingsTests
     {
         var data = VerticalData.Random(35, "binomial", 80, 2, 2);
         var grew = new List<string>();
-        for (ulong seed = 1; seed <= 12; seed++)
+        for (long seed = 1; seed <= 12; seed++)
         {
             GlmJob job = Job(data, "binomial", p => mode == PrivacyMode.None ? new() : p with { Budget = new(0.1, 0.004) }, testNoise: seed);
             GlmPartyResult result = (await LocalFederation.TrainAsync(job with { Training = job.Training with { StepSize = mode == PrivacyMode.None ? 500 : 2, WeightNorm = mode == PrivacyMode.None ? null : 1 } }, data.Inputs()))[0];

@@ -480,8 +480,8 @@ public class GlmTrainingTests
         Assert.All(passive, p => Assert.Null(p.Loss));
         Assert.Equal(4, passive.Length);
         // Twelve rounds each way, the residuals being the active party's and the rest the passive one's.
-        Assert.Equal(12, results[0].Releases[("training residuals: mode none", Protection.None)]);
-        Assert.Equal(12, results[1].Releases[("training scores: mode none", Protection.None)]);
+        Assert.Equal(12, results[0].Sent.Single(s => s is { Name: "training residuals: mode none", Protection: Protection.None }).Messages);
+        Assert.Equal(12, results[1].Sent.Single(s => s is { Name: "training scores: mode none", Protection: Protection.None }).Messages);
     }
 
     [Fact]

@@ -30,8 +30,8 @@ public class MultinomialTests
         Assert.Equal(VerticalData.Weights(declared), VerticalData.Weights(found));
         Assert.All(found, r => Assert.Equal(3, r.Model.Outputs));
         // What the others are told is in the report.
-        Assert.Equal(passives, found[0].Releases[("agreement: number of classes", Protection.None)]);
-        Assert.DoesNotContain(declared[0].Releases.Keys, key => key.Name.Contains("classes", StringComparison.Ordinal));
+        Assert.Equal(passives, found[0].Sent.Where(s => s.Name == "agreement: number of classes").Sum(s => s.Messages));
+        Assert.DoesNotContain(declared[0].Sent, sent => sent.Name.Contains("classes", StringComparison.Ordinal));
     }
 
     [Fact]

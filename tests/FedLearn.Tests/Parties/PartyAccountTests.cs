@@ -230,7 +230,7 @@ public sealed class PartyAccountTests
 
         public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => new Reservation(this, Inner.Reserve(charge, kept));
 
-        public ReadOnlyMemory<byte>? Find(string party, string key) => Inner.Find(party, key);
+        public byte[]? Find(string party, string key) => Inner.Find(party, key);
 
         private sealed class Reservation(CountingLedger ledger, IPrivacyReservation inner) : IPrivacyReservation
         {
@@ -238,7 +238,7 @@ public sealed class PartyAccountTests
 
             public int Kept => inner.Kept;
 
-            public ReadOnlyMemory<byte>? Find(int index) => inner.Find(index);
+            public byte[]? Find(int index) => inner.Find(index);
 
             public void Keep(int index, ReadOnlySpan<byte> message) => inner.Keep(index, message);
 

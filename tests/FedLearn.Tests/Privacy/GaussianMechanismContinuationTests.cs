@@ -132,7 +132,7 @@ public class GaussianMechanismContinuationTests
 
         public int Kept => Messages.Count;
 
-        public ReadOnlyMemory<byte>? Find(int index) => index < Messages.Count ? Messages[index] : default(ReadOnlyMemory<byte>?);
+        public byte[]? Find(int index) => index < Messages.Count ? Messages[index] : null;
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {
@@ -140,7 +140,7 @@ public class GaussianMechanismContinuationTests
             Messages.Add(message.ToArray());
         }
 
-        public ReadOnlyMemory<byte>? FindLocal(int index) => KeepsLocally && index < Local.Count ? Local[index] : default(ReadOnlyMemory<byte>?);
+        public byte[]? FindLocal(int index) => KeepsLocally && index < Local.Count ? Local[index] : null;
 
         public void KeepLocal(int index, ReadOnlySpan<byte> value)
         {

@@ -317,7 +317,7 @@ public class GaussianMechanismTests
 
         public int Kept => Messages.Count;
 
-        public ReadOnlyMemory<byte>? Find(int index) => index < Messages.Count ? Messages[index] : default(ReadOnlyMemory<byte>?);
+        public byte[]? Find(int index) => index < Messages.Count ? Messages[index] : null;
 
         public void Keep(int index, ReadOnlySpan<byte> message)
         {

@@ -27,7 +27,7 @@ public class EmbeddingAttackTests
         (double means, double squares) = (0, 0);
         for (int seed = 1; seed <= Seeds; seed++)
         {
-            (double m, double s) = await AttackAsync(Films.Require().Profile, Private(DssmUnit.User) with { TestNoiseSeed = seed });
+            (double m, double s) = await AttackAsync(Films.Require().Profile, Private(EmbeddingUnit.User) with { TestNoiseSeed = seed });
             TestContext.Current.SendDiagnosticMessage($"(d) epsilon 10 a user, seed {seed}: AUC {m:F3} by means, {s:F3} by least squares");
             (means, squares) = (means + m / Seeds, squares + s / Seeds);
         }
@@ -41,15 +41,15 @@ public class EmbeddingAttackTests
     [Fact]
     public async Task EmbeddingsOfEpsilonTenPerSample_Gender_IsRead()
     {
-        (double means, double squares) = await AttackAsync(AsOfEvents(Films.Require()), Private(DssmUnit.Sample) with { TestNoiseSeed = 1 });
+        (double means, double squares) = await AttackAsync(AsOfEvents(Films.Require()), Private(EmbeddingUnit.Sample) with { TestNoiseSeed = 1 });
         TestContext.Current.SendDiagnosticMessage($"(d) epsilon 10 a sample: AUC {means:F3} by means, {squares:F3} by least squares");
         Assert.True(Math.Max(means, squares) > 0.65, $"AUC {means}, {squares}");
     }
 
-    private static DssmPrivacyOptions Private(DssmUnit unit) => new()
+    private static DssmPrivacyOptions Private(EmbeddingUnit unit) => new()
     {
         Noise = DssmNoise.Embeddings,
-        Claim = DssmClaim.OwnMessages,
+        Claim = EmbeddingClaim.OwnMessages,
         Unit = unit,
         Budget = new PrivacyBudget(10, 1e-5),
         Clip = 1,

@@ -35,8 +35,8 @@ public class GradientAttackTests
         var privacy = new DssmPrivacyOptions
         {
             Noise = DssmNoise.Gradients,
-            Claim = DssmClaim.OwnMessages,
-            Unit = DssmUnit.Sample,
+            Claim = EmbeddingClaim.OwnMessages,
+            Unit = EmbeddingUnit.Sample,
             Budget = new PrivacyBudget(10, 1e-5),
             Clip = 1,
             Evaluation = EvaluationDisclosure.None,

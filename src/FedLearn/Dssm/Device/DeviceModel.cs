@@ -26,7 +26,7 @@ public sealed record DeviceRound(int Round, int Attempt, int Participants, int S
 public sealed record DevicePrivacyFigure(DeviceObserver Observer, double? Mu, double Epsilon, double Delta, string Adjacency, string Claim);
 
 /// <summary>What a device job promises, and what it does not.</summary>
-/// <param name="Private">Whether updates are noised.</param>
+/// <param name="IsPrivate">Whether updates are noised.</param>
 /// <param name="NoiseMultiplier">Noise of a sum for each unit of the clip; 0 without noise.</param>
 /// <param name="Clip">Bound on a device's update; null without one.</param>
 /// <param name="HonestSurvivors">n_min = t - c: clients whose noise is counted on; 0 without noise.</param>
@@ -35,7 +35,7 @@ public sealed record DevicePrivacyFigure(DeviceObserver Observer, double? Mu, do
 /// <param name="Figures">Both figures; empty without noise.</param>
 /// <param name="Claims">Claims, as sentences.</param>
 /// <param name="Warnings">What a reader must know besides.</param>
-public sealed record DevicePrivacyStatement(bool Private, double NoiseMultiplier, double? Clip, int HonestSurvivors, int MaxParticipations, double UnmaskedMuPerRound,
+public sealed record DevicePrivacyStatement(bool IsPrivate, double NoiseMultiplier, double? Clip, int HonestSurvivors, int MaxParticipations, double UnmaskedMuPerRound,
     IReadOnlyList<DevicePrivacyFigure> Figures, IReadOnlyList<string> Claims, IReadOnlyList<string> Warnings);
 
 /// <summary>What a device job made.</summary>

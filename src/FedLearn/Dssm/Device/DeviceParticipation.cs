@@ -85,7 +85,7 @@ internal sealed class DeviceParticipation
 
         public int Kept => 0;
 
-        public ReadOnlyMemory<byte>? Find(int message) => null;
+        public byte[]? Find(int message) => null;
 
         public void Keep(int message, ReadOnlySpan<byte> bytes) => inner?.Keep(index, bytes);
 

@@ -9,7 +9,7 @@ public interface IDeviceStore
 {
     /// <summary>What was written last; null: nothing was.</summary>
     /// <exception cref="FedLearnException">It cannot be read, or is damaged.</exception>
-    ReadOnlyMemory<byte>? Read();
+    byte[]? Read();
 
     /// <summary>Replaces it durably: a crash leaves these bytes or those before them, and once this returns those before them cannot be read back.</summary>
     /// <param name="state">The bytes.</param>
@@ -93,7 +93,7 @@ internal sealed record DeviceUpload(DeviceInvitation Begin, ReadOnlyMemory<byte>
     /// <summary>The upload again, on the job's lattice.</summary>
     public Released<MaskedVector> Again(double step) => AdditiveMask.Again(this, 0, step, Noised ? Protection.Noise : Protection.None, "masked update");
 
-    public ReadOnlyMemory<byte>? Find(int index) => index == 0 ? Masked : default(ReadOnlyMemory<byte>?);
+    public byte[]? Find(int index) => index == 0 ? Masked.ToArray() : null;
 
     public void Keep(int index, ReadOnlySpan<byte> message) => throw new NotSupportedException("An upload is kept with its attempt.");
 

@@ -8,7 +8,7 @@ namespace FedLearn.Dssm;
 /// <remarks>Item i is on user u's list when SplitMix64(u 100003 + i mod 2^64) is among the smallest of the items that u never met; u and i are the ids themselves where
 /// they are whole numbers written plainly (digits, no sign, no leading zero, below 2^64), otherwise FNV-1a-64 of their UTF-8 bytes. Equal keys go by place in the
 /// catalogue.</remarks>
-public static class EvaluationNegatives
+internal static class EvaluationNegatives
 {
     private const ulong UserFactor = 100_003;
 

@@ -2,7 +2,7 @@ namespace FedLearn.Dssm;
 
 /// <summary>One batch as the loss reads it: b samples, vectors of width k, N items. Matrices are row-major; arrays may be longer than needed, so that a smaller last batch
 /// can use the arrays of the others. Arrays are only read.</summary>
-public sealed record DssmBatch
+internal sealed record DssmBatch
 {
     /// <summary>Vectors y_v of each view, [b x k]. Rows of absent views are not read.</summary>
     public required IReadOnlyList<double[]> Views { get; init; }

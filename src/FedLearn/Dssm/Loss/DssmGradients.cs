@@ -1,7 +1,7 @@
 namespace FedLearn.Dssm;
 
 /// <summary>Gradients of the loss summed over the samples of a batch. Used again for batch after batch: arrays grow when a batch needs it and are never shrunk.</summary>
-public sealed class DssmGradients
+internal sealed class DssmGradients
 {
     private int[]? _itemRows;
 

@@ -3,7 +3,7 @@ using FedLearn.Numerics;
 namespace FedLearn.Dssm;
 
 // Every sample has candidates of its own: its positive and J negatives.
-public sealed partial class DssmLoss
+internal sealed partial class DssmLoss
 {
     private void EvaluateSampled(DssmBatch batch, Span<double> items, bool keepRows)
     {

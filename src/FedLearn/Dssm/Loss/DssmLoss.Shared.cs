@@ -4,7 +4,7 @@ using FedLearn.Numerics;
 namespace FedLearn.Dssm;
 
 // All samples share their candidates: the batch's positives, or all trainable items.
-public sealed partial class DssmLoss
+internal sealed partial class DssmLoss
 {
     private void EvaluateShared(DssmBatch batch, Span<double> items, bool keepRows)
     {

@@ -13,7 +13,7 @@ namespace FedLearn.Dssm;
 /// samples with the same positive left out. In-batch logQ: the same with z_c - log q_c, the positive's too. Full: all trainable items.</para>
 /// <para>Everything is float64, in an order that depends on shapes and items alone. After the first batch of a size nothing is allocated. For one thread at a time.</para>
 /// </remarks>
-public sealed partial class DssmLoss
+internal sealed partial class DssmLoss
 {
     private const double MaskedLogit = -1e9;
     private const double LeastLearnedWeight = 1e-12;

@@ -7,7 +7,7 @@ namespace FedLearn.Dssm;
 /// <para>A learned view weight is w_v = a_v squared, in every fusion: it never is below 0, it may reach 0 and return, and a_v starts at the root of the fixed weight. T starts
 /// as identity blocks divided by V, which makes an untrained concat the mean of the views; biases start at 0.</para>
 /// </remarks>
-public sealed class FusionParameters
+internal sealed class FusionParameters
 {
     private readonly int _views, _matrix, _weights, _biases;
     private readonly double[] _fixedWeights;

@@ -1,6 +1,9 @@
+using System.Buffers.Binary;
+
 namespace FedLearn.Dssm;
 
-/// <summary>An optimiser of parameters that lie in one array, such as <see cref="FusionParameters"/>; the formulas are those of the towers' optimisers.</summary>
+/// <summary>An optimiser of parameters that lie in one array, for towers of one's own among others; the formulas are those of the towers' optimisers.</summary>
+/// <remarks>Not thread-safe.</remarks>
 public sealed class ParameterOptimizer
 {
     private readonly TowerOptimizer _options;
@@ -15,11 +18,42 @@ public sealed class ParameterOptimizer
         _options = options;
     }
 
+    /// <summary>Steps and moments so far: with them and the parameters a training goes on bit for bit.</summary>
+    /// <returns>Bytes for <see cref="Restore(ReadOnlySpan{byte})"/>.</returns>
+    public byte[] Save()
+    {
+        byte[] state = new byte[sizeof(int) + 2 * sizeof(double) * _second.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(state, _steps);
+        for (int j = 0; j < _second.Length; j++)
+        {
+            BinaryPrimitives.WriteDoubleLittleEndian(state.AsSpan(sizeof(int) + 2 * sizeof(double) * j), _first[j]);
+            BinaryPrimitives.WriteDoubleLittleEndian(state.AsSpan(sizeof(int) + 2 * sizeof(double) * j + sizeof(double)), _second[j]);
+        }
+
+        return state;
+    }
+
+    /// <summary>Goes on with what <see cref="Save()"/> gave.</summary>
+    /// <param name="state">The bytes.</param>
+    /// <exception cref="ArgumentException">They are no state of an optimiser; nothing is changed.</exception>
+    public void Restore(ReadOnlySpan<byte> state)
+    {
+        if (state.Length < sizeof(int) || (state.Length - sizeof(int)) % (2 * sizeof(double)) != 0 || BinaryPrimitives.ReadInt32LittleEndian(state) < 0)
+            throw new ArgumentException("These bytes are no state of an optimiser.", nameof(state));
+        (_first, _second) = (new double[(state.Length - sizeof(int)) / (2 * sizeof(double))], new double[(state.Length - sizeof(int)) / (2 * sizeof(double))]);
+        _steps = BinaryPrimitives.ReadInt32LittleEndian(state);
+        for (int j = 0; j < _second.Length; j++)
+        {
+            _first[j] = BinaryPrimitives.ReadDoubleLittleEndian(state[(sizeof(int) + 2 * sizeof(double) * j)..]);
+            _second[j] = BinaryPrimitives.ReadDoubleLittleEndian(state[(sizeof(int) + 2 * sizeof(double) * j + sizeof(double))..]);
+        }
+    }
+
     /// <summary>Adds moments and steps.</summary>
     internal void Save(Coordination.StateWriter state, string name) =>
         state.Add(name + ".steps", (long)_steps).Add(name + ".first", _first).Add(name + ".second", _second);
 
-    /// <summary>Goes on with what <see cref="Save"/> added.</summary>
+    /// <summary>Goes on with what <see cref="Save(Coordination.StateWriter, string)"/> added.</summary>
     internal void Restore(Coordination.StateReader state, string name)
     {
         (_first, _second) = (state.Doubles(name + ".first"), state.Doubles(name + ".second"));

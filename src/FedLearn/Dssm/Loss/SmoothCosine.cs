@@ -4,7 +4,7 @@ namespace FedLearn.Dssm;
 
 /// <summary>Unit vectors whose cosine is smooth everywhere: y / s with s = sqrt(|y|^2 + 1e-6), so that a vector of 0 has the unit vector 0 and a bounded gradient.</summary>
 /// <remarks>Row by row, in an order of additions that depends on the width alone.</remarks>
-public static class SmoothCosine
+internal static class SmoothCosine
 {
     /// <summary>What is added to the squared length.</summary>
     public const double Epsilon = 1e-6;

@@ -1,7 +1,7 @@
 namespace FedLearn.Dssm;
 
 /// <summary>Shares of items in the training events, for the correction of in-batch negatives (Yi et al. 2019, "Sampling-bias-corrected neural modeling").</summary>
-public static class ItemFrequency
+internal static class ItemFrequency
 {
     /// <summary>log q of each item, q = (count + 1) / (all counts + number of trainable items): add-one smoothing.</summary>
     /// <param name="counts">Training events of each item, at least 0.</param>

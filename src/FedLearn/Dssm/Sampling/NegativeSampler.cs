@@ -11,7 +11,7 @@ namespace FedLearn.Dssm;
 /// (Vose 1991).</para>
 /// <para>All but uniform depend on data and have no place in a private job. For one thread at a time.</para>
 /// </remarks>
-public sealed class NegativeSampler
+internal sealed class NegativeSampler
 {
     private const int HardFactor = 10;
     private const int CacheSize = 1 << 16;

@@ -4,7 +4,7 @@ namespace FedLearn.Dssm;
 
 /// <summary>Keeps at most M training samples of a user, so that a claim for users can count on M rows. The choice does not depend on items, features or on other samples'
 /// content: samples of a user are ordered by a hash of seed, user and moment, and the first M stay.</summary>
-public static class SampleCap
+internal static class SampleCap
 {
     /// <summary>Which samples stay.</summary>
     /// <param name="users">Ids of the users.</param>

@@ -1,7 +1,7 @@
 namespace FedLearn.Dssm;
 
 /// <summary>The order in which an epoch visits the training samples. Public: every party computes it from the seed.</summary>
-public static class SampleOrder
+internal static class SampleOrder
 {
     /// <summary>A uniformly drawn permutation (Fisher and Yates), of SplitMix64.</summary>
     /// <param name="count">Number of training samples; at least 0.</param>

@@ -40,7 +40,7 @@ public interface ITower : IDisposable
     /// <param name="sum">Receives <see cref="ParameterCount"/> numbers.</param>
     void WeightedRowGradients(ReadOnlySpan<double> rowWeights, Span<double> sum);
 
-    /// <summary>One step of the optimiser with the gradient that <see cref="Backward"/> found.</summary>
+    /// <summary>One step of the optimiser with the gradient that <see cref="Backward"/> found; <see cref="ParameterOptimizer"/> is one for parameters in an array.</summary>
     void Step();
 
     /// <summary>One step of the optimiser with a gradient from outside, such as a noisy one.</summary>

@@ -14,7 +14,7 @@ namespace FedLearn.Dssm;
 /// <param name="dataSet">The users of its table; asked for when something is charged.</param>
 /// <param name="jobDigest">Digest of the job; empty while it is not agreed on.</param>
 internal sealed class DssmAccount(DssmPlan plan, DssmPartyOptions party, IPrivacyLedger? ledger, string? runId, Lazy<DataSetIdentity> dataSet, string jobDigest)
-    : PartyAccount(new(party.Party.Name, plan.Job.Name, jobDigest, Adjacency.ReplaceOne, unchecked((ulong?)plan.Job.Privacy.TestNoiseSeed), plan.Private && plan.Job.Parties.Count > 1), ledger, runId, dataSet)
+    : PartyAccount(new(party.Party.Name, plan.Job.Name, jobDigest, Adjacency.ReplaceOne, plan.Job.Privacy.TestNoiseSeed, plan.Private && plan.Job.Parties.Count > 1), ledger, runId, dataSet)
 {
     /// <summary>The users of a table, as the ledger knows them.</summary>
     public static DataSetIdentity IdentityOf(IReadOnlyList<string> users) => DataSetIdentity.Of(RowIds.Order(users, 0).Digests);

@@ -57,29 +57,29 @@ internal static class DssmClaims
     }
 
     /// <summary>A figure with its unit and its claim, as every report prints it.</summary>
-    public static string Figure(EmbeddingFigure figure, DssmClaim claim) => figure.Mu is null
+    public static string Figure(EmbeddingFigure figure, EmbeddingClaim claim) => figure.Mu is null
         ? $"unit {Name(figure.Unit)}, claim {Name(claim)}: no figure, {(figure.Unit == EmbeddingUnit.Event ? "privacy.historyEvents" : "privacy.maxSamplesPerUser")} is not declared"
         : string.Create(CultureInfo.InvariantCulture, $"unit {Name(figure.Unit)} (a = {figure.Rows}), claim {Name(claim)}: mu = {figure.Mu:R}, {Epsilon(claim)} {figure.Epsilon:R} at delta {figure.Delta:R}");
 
     /// <summary>The name under which the ledger books a party's charge.</summary>
     public static string Mechanism(DssmPlan plan, PartyRole role) => (plan.Job.Privacy.Claim, role) switch
     {
-        (DssmClaim.OwnMessages, PartyRole.Active) => "gaussian, own messages: gradients",
-        (DssmClaim.OwnMessages, _) => "gaussian, own messages: embeddings",
-        (DssmClaim.Full, PartyRole.Active) => "gaussian, full: gradients and parameters",
-        (DssmClaim.Full, _) => "gaussian, full: embeddings and parameters",
+        (EmbeddingClaim.OwnMessages, PartyRole.Active) => "gaussian, own messages: gradients",
+        (EmbeddingClaim.OwnMessages, _) => "gaussian, own messages: embeddings",
+        (EmbeddingClaim.Full, PartyRole.Active) => "gaussian, full: gradients and parameters",
+        (EmbeddingClaim.Full, _) => "gaussian, full: embeddings and parameters",
         _ => "gaussian, one-shot: embeddings",
     };
 
     /// <summary>Whether a ledger books a charge as own messages, by the claim among its <see cref="Numbers"/>: the least that the run can have cost, and no epsilon against the peer.</summary>
-    public static bool IsOwnMessages(PrivacyCharge charge) => PartyAccount.Named(charge, "claim") == Name(DssmClaim.OwnMessages);
+    public static bool IsOwnMessages(PrivacyCharge charge) => PartyAccount.Named(charge, "claim") == Name(EmbeddingClaim.OwnMessages);
 
     /// <summary>What the ledger keeps of a charge as its claim.</summary>
     public static string Booked(DssmPlan plan, DssmPartyOptions party, double muSquared)
     {
         DssmPrivacyOptions privacy = plan.Job.Privacy;
         PrivacyBudget budget = plan.BudgetOf(party)!;
-        string scope = privacy.Claim == DssmClaim.OwnMessages ? OwnMessages : $"claim {Name(privacy.Claim)}";
+        string scope = privacy.Claim == EmbeddingClaim.OwnMessages ? OwnMessages : $"claim {Name(privacy.Claim)}";
         return privacy.TestNoiseSeed is not null ? TestNoiseNotice : string.Create(CultureInfo.InvariantCulture,
             $"{scope}: mu = {Math.Sqrt(muSquared):R} (Gaussian DP; asked for {Epsilon(privacy.Claim)} {budget.Epsilon:R} at delta {budget.Delta:R}) for {Replacing(plan.Unit)}{Which(party)}");
     }
@@ -90,7 +90,7 @@ internal static class DssmClaims
         EmbeddingParameters p = calibration.Parameters;
         return new()
         {
-            ["claim"] = Name((DssmClaim)p.Claim),
+            ["claim"] = Name(p.Claim),
             ["unit"] = Name(calibration.Unit),
             ["rows"] = calibration.Rows,
             ["clip"] = p.Clip,
@@ -112,10 +112,10 @@ internal static class DssmClaims
         };
     }
 
-    public static string Name(DssmClaim claim) => claim switch
+    public static string Name(EmbeddingClaim claim) => claim switch
     {
-        DssmClaim.OwnMessages => "own-messages",
-        DssmClaim.Full => "full",
+        EmbeddingClaim.OwnMessages => "own-messages",
+        EmbeddingClaim.Full => "full",
         _ => "one-shot",
     };
 
@@ -136,7 +136,7 @@ internal static class DssmClaims
         string unit = string.Create(CultureInfo.InvariantCulture, $"unit {Name(calibration.Unit)}, a = {calibration.Rows}");
         string replaced = Replacing(calibration.Unit) + Which(party), name = $"'{party.Party.Name}'";
         string budgeted = string.Create(CultureInfo.InvariantCulture, $"mu = {calibration.Mu:R}, own-messages epsilon {budget.Epsilon:R} at delta {budget.Delta:R} ({unit})");
-        if (privacy.Claim == DssmClaim.OwnMessages)
+        if (privacy.Claim == EmbeddingClaim.OwnMessages)
             return $"{scope}; {OwnMessages}: the {(label ? "gradients" : "vectors")} of one unit in all messages of {name} together have {budgeted} for {replaced}, "
                 + "with what it received and its parameters held fixed, ids, keys and the schedule being public";
         string promised = string.Create(CultureInfo.InvariantCulture,
@@ -162,5 +162,5 @@ internal static class DssmClaims
     private static string Which(DssmPartyOptions party) => party.Party.Role == PartyRole.Active ? $" ({WhichItem})" : "";
 
     /// <summary>An own-messages figure is never called an epsilon alone.</summary>
-    private static string Epsilon(DssmClaim claim) => claim == DssmClaim.OwnMessages ? "own-messages epsilon" : "epsilon";
+    private static string Epsilon(EmbeddingClaim claim) => claim == EmbeddingClaim.OwnMessages ? "own-messages epsilon" : "epsilon";
 }

@@ -37,7 +37,7 @@ public sealed record DssmInferenceResult
     public UserVectors? Users { get; init; }
 
     /// <summary>What left the party, by receiver, name and protection.</summary>
-    public IReadOnlyList<DssmSentMessages> Releases { get; init; } = [];
+    public IReadOnlyList<DssmSentMessages> Sent { get; init; } = [];
 
     /// <summary>What it sent and received.</summary>
     public ChannelStatistics Traffic { get; init; }
@@ -116,7 +116,7 @@ public sealed class DssmInference
             DssmInferenceResult result = _party.IsActive
                 ? await ActiveAsync(agreement, channels, thread, cancellationToken).ConfigureAwait(false)
                 : await ViewAsync(agreement, channels[0], thread, cancellationToken).ConfigureAwait(false);
-            return result with { Traffic = ChannelStatistics.Of(channels), Releases = DssmSentMessages.Of(channels) };
+            return result with { Traffic = ChannelStatistics.Of(channels), Sent = DssmSentMessages.Of(channels) };
         })).ConfigureAwait(false);
     }
 
@@ -232,7 +232,7 @@ public sealed class DssmInference
         if (terms.IsPrivate && terms.Evaluation != EvaluationDisclosure.Disclosed)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "the job that trained the model lets no vector leave beyond training and its own evaluation.",
                 "Set privacy.evaluation to disclosed and train again; the vectors are then listed as disclosures.");
-        if (terms.Claim == DssmClaim.OneShot || terms.MaskedSum)
+        if (terms.Claim == EmbeddingClaim.OneShot || terms.MaskedSum)
             throw new PrivacyRefusedException(DssmErrors.NoVectorsLeave, place, "views of such a job send nothing after training: a view's vectors were sent once, or only under masks.",
                 "Read the figures of the training report.");
     }

@@ -148,20 +148,6 @@ public sealed record DssmTrainingOptions
     public long Seed { get; init; }
 }
 
-/// <summary>What a private job promises.</summary>
-public enum DssmClaim
-{
-    /// <summary>The unit's own vectors, with received messages and parameters held fixed. No guarantee against the peer: a changed row moves the tower, and through it
-    /// later vectors.</summary>
-    OwnMessages = 0,
-
-    /// <summary>All messages: besides the vectors, every parameter of the party is updated with noisy, clipped gradients only.</summary>
-    Full = 1,
-
-    /// <summary>All messages: a view sends one clipped, noisy vector a row, once, from a frozen map; nothing returns.</summary>
-    OneShot = 2,
-}
-
 /// <summary>Which messages are noised.</summary>
 [Flags]
 public enum DssmNoise
@@ -177,19 +163,6 @@ public enum DssmNoise
 
     /// <summary>Both.</summary>
     Both = 3,
-}
-
-/// <summary>What is replaced between neighbouring tables, ids and keys being fixed.</summary>
-public enum DssmUnit
-{
-    /// <summary>One sample: one row, a = 1.</summary>
-    Sample = 0,
-
-    /// <summary>One event: its own sample and those whose histories may contain it, a = 1 + h.</summary>
-    Event = 1,
-
-    /// <summary>All of one user's rows, a = M, the declared cap.</summary>
-    User = 2,
 }
 
 /// <summary>When a sample's time is named to a view.</summary>
@@ -209,13 +182,13 @@ public sealed record DssmPrivacyOptions
     public DssmNoise Noise { get; init; }
 
     /// <summary>What is promised.</summary>
-    public DssmClaim Claim { get; init; }
+    public EmbeddingClaim Claim { get; init; }
 
     /// <summary>The budget of a party that noises, for <see cref="Unit"/>, over the whole job; a party may have its own.</summary>
     public PrivacyBudget? Budget { get; init; }
 
     /// <summary>Unit that the budget is for.</summary>
-    public DssmUnit Unit { get; init; }
+    public EmbeddingUnit Unit { get; init; }
 
     /// <summary>Bound C on the L2 norm of a noised row: a view's vector, or the concatenation of what all views get for a sample. Declared, never taken from data.</summary>
     /// <value>Finite, above 0. Default 1.</value>

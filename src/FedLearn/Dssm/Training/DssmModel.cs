@@ -20,7 +20,7 @@ public sealed record SavedTower(TowerSpec Spec, byte[] State);
 /// <param name="Evaluation">What was sent to evaluate the model; null in mode none.</param>
 /// <param name="MaskedSum">Whether views were added under masks.</param>
 /// <param name="SampleTime">How precisely samples' times were named.</param>
-public sealed record DssmReleaseTerms(bool IsPrivate, DssmClaim? Claim, EvaluationDisclosure? Evaluation, bool MaskedSum, SampleTime SampleTime)
+public sealed record DssmReleaseTerms(bool IsPrivate, EmbeddingClaim? Claim, EvaluationDisclosure? Evaluation, bool MaskedSum, SampleTime SampleTime)
 {
     /// <summary>Those of a job.</summary>
     internal static DssmReleaseTerms Of(DssmJob job) => new(job.Privacy.IsPrivate, job.Privacy.IsPrivate ? job.Privacy.Claim : null, job.Privacy.IsPrivate ? job.Privacy.Evaluation : null, job.MaskedSum, job.SampleTime);

@@ -23,14 +23,14 @@ internal sealed class DssmPlan
 
     public bool Private => Job.Privacy.IsPrivate;
 
-    public EmbeddingClaim Claim => (EmbeddingClaim)Job.Privacy.Claim;
+    public EmbeddingClaim Claim => Job.Privacy.Claim;
 
-    public EmbeddingUnit Unit => (EmbeddingUnit)Job.Privacy.Unit;
+    public EmbeddingUnit Unit => Job.Privacy.Unit;
 
-    public bool OneShot => Private && Job.Privacy.Claim == DssmClaim.OneShot;
+    public bool OneShot => Private && Job.Privacy.Claim == EmbeddingClaim.OneShot;
 
     /// <summary>Whether parameters of noised parties are updated with noisy sums of clipped gradients only.</summary>
-    public bool Full => Private && Job.Privacy.Claim == DssmClaim.Full;
+    public bool Full => Private && Job.Privacy.Claim == EmbeddingClaim.Full;
 
     /// <summary>Whether one gradient goes to all views, so that it is noised once: the vectors are added, and each view applies its own weight.</summary>
     public bool SharedGradient => Job.Model.Fusion == DssmFusion.Sum;

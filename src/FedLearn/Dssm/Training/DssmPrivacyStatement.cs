@@ -9,10 +9,10 @@ public sealed record DssmPrivacyStatement
     public required DssmNoise Noise { get; init; }
 
     /// <summary>What noised messages promise.</summary>
-    public required DssmClaim Claim { get; init; }
+    public required EmbeddingClaim Claim { get; init; }
 
     /// <summary>Unit that the budget is for.</summary>
-    public required DssmUnit Unit { get; init; }
+    public required EmbeddingUnit Unit { get; init; }
 
     /// <summary>Noise of this party; null when it adds none.</summary>
     public EmbeddingCalibration? Calibration { get; init; }

@@ -103,5 +103,5 @@ public sealed record DssmPartyResult
     public required ChannelStatistics Traffic { get; init; }
 
     /// <summary>What left it, by receiver, name and protection.</summary>
-    public required IReadOnlyList<DssmSentMessages> Releases { get; init; }
+    public required IReadOnlyList<DssmSentMessages> Sent { get; init; }
 }

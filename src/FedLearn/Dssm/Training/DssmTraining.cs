@@ -166,7 +166,7 @@ internal sealed class DssmTraining(DssmParty party, ITowerFactory factory, Sessi
         {
             Model = model,
             Privacy = DssmClaims.State(_plan, party.Options, calibration, unsettled is null ? words.Warnings : [.. words.Warnings, unsettled], spent, evaluated, disclosures,
-                _job.Privacy.Unit == DssmUnit.User ? counts.Users : counts.Train),
+                _job.Privacy.Unit == EmbeddingUnit.User ? counts.Users : counts.Train),
             Resumed = kept.Resumed,
             History = epochs.History,
             BestEpoch = epochs.Best,
@@ -174,7 +174,7 @@ internal sealed class DssmTraining(DssmParty party, ITowerFactory factory, Sessi
             SharedUsers = shared,
             Timing = epochs.Timing,
             Traffic = ChannelStatistics.Of(channels),
-            Releases = DssmSentMessages.Of(channels),
+            Sent = DssmSentMessages.Of(channels),
         };
     }
 

@@ -17,7 +17,7 @@ internal static class SampleChecks
         if (job.Privacy.MaxSamplesPerUser is { } cap && samples.Users[0].Where(u => u >= 0).GroupBy(u => u).Any(g => g.Count() > cap))
             throw ProtocolErrors.Peer(DssmErrors.SamplesNotAllowed, remote, "round 0", "named more training samples of a user than privacy.maxSamplesPerUser.",
                 "Check that both parties run the same release of the software.");
-        if (!hasMoments || job.Privacy.Unit == DssmUnit.User || !job.Privacy.Noise.HasFlag(DssmNoise.Embeddings))
+        if (!hasMoments || job.Privacy.Unit == EmbeddingUnit.User || !job.Privacy.Noise.HasFlag(DssmNoise.Embeddings))
             return;
         // The active party names the samples, and each has a noise of its own: a row that several of them read would be released more often than is charged, in a charged evaluation too.
         IEnumerable<int[]> noised = job.Privacy.Evaluation == EvaluationDisclosure.Charged ? samples.Rows : samples.Rows.Take(1);

@@ -190,7 +190,7 @@ public static class GlmCostMeter
 
         public int Kept { get; private set; }
 
-        public ReadOnlyMemory<byte>? Find(int index) => null;
+        public byte[]? Find(int index) => null;
 
         public void Keep(int index, ReadOnlySpan<byte> message) => Kept = index + 1;
 

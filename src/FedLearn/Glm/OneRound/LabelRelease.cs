@@ -72,7 +72,7 @@ internal sealed class LabelRelease(GlmPlan plan, GlmPartyInput input, GlmPartyOp
         // Q under this name is what ledgers have, and a run that goes on finds its charge by every word of it.
         Keep(key, unit, "randomised response: labels", new JsonObject { ["epsilon"] = response.Epsilon, ["flipProbability"] = response.OtherProbability },
             response.Epsilon, 0, () => response.Randomize([.. Ordered().Select(y => (byte)plan.Family.Canonical(y))],
-                plan.Job.Privacy.TestNoiseSeed is { } seed ? new TestUniform(seed, account.Party + "\0labels") : new CsprngUniform()));
+                plan.Job.Privacy.TestNoiseSeed is { } seed ? new TestUniform(unchecked((ulong)seed), account.Party + "\0labels") : new CsprngUniform()));
         return response.Release(account.Ledger, account.Party, key, Places(rows));
     }
 

@@ -14,7 +14,7 @@ internal static class OneRoundRules
         GlmJob job = plan.Job;
         if (job.Model.Family.Bounds is null)
             throw Refused(GlmErrors.FamilyNotPrivate, "model.family", $"the family '{job.Model.Family.Name}' has no proved sensitivity bounds.",
-                "Use a family with bounds, such as binomial or poisson, or privacy.mode none.");
+                "Use a family with bounds, such as binomial or poisson, or privacy.mode none; a family of your own declares them in IGlmFamily.Bounds.");
         if (job.Privacy.Adjacency != Adjacency.ReplaceOne)
             throw Refused(GlmOneRoundErrors.AdjacencyNotProved, "privacy.adjacency", "the claims of this mode are about replacing a row, which is the stronger promise.",
                 "Leave adjacency out.");

@@ -289,9 +289,9 @@ public class DevicePrivacyTests
 
         public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => Refuses ? throw Fault() : this;
 
-        public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+        public byte[]? Find(string party, string key) => null;
 
-        public ReadOnlyMemory<byte>? Find(int index) => null;
+        public byte[]? Find(int index) => null;
 
         public void Keep(int index, ReadOnlySpan<byte> message) => throw Fault();
 

@@ -138,7 +138,7 @@ public class DeviceReturnTests
     {
         public List<byte[]> Kept { get; } = [];
 
-        public ReadOnlyMemory<byte>? Find(int index) => index < Kept.Count ? Kept[index] : default(ReadOnlyMemory<byte>?);
+        public byte[]? Find(int index) => index < Kept.Count ? Kept[index] : null;
 
         public void Keep(int index, ReadOnlySpan<byte> message) => Kept.Add(message.ToArray());
     }
@@ -147,7 +147,7 @@ public class DeviceReturnTests
     {
         private byte[]? _bytes;
 
-        public ReadOnlyMemory<byte>? Read() => _bytes is { } bytes ? bytes : default(ReadOnlyMemory<byte>?);
+        public byte[]? Read() => _bytes;
 
         public void Write(ReadOnlySpan<byte> state) => _bytes = state.ToArray();
     }

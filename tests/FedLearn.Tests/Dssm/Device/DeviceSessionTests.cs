@@ -520,7 +520,7 @@ public class DeviceSessionTests
     {
         private byte[]? _bytes;
 
-        public ReadOnlyMemory<byte>? Read() => _bytes is { } bytes ? bytes : default(ReadOnlyMemory<byte>?);
+        public byte[]? Read() => _bytes;
 
         public void Write(ReadOnlySpan<byte> state) => _bytes = state.ToArray();
     }

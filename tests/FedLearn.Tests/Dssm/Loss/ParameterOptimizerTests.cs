@@ -40,4 +40,23 @@ public sealed class ParameterOptimizerTests
         Assert.Throws<ArgumentException>(() => optimizer.Step(new double[3], new double[3]));
         Assert.Throws<ArgumentException>(() => optimizer.Step(new double[2], new double[3]));
     }
+
+    [Theory]
+    [InlineData(TowerOptimizerKind.Sgd)]
+    [InlineData(TowerOptimizerKind.Adam)]
+    [InlineData(TowerOptimizerKind.Adagrad)]
+    public void Restore_SavedState_GoesOnBitForBit(TowerOptimizerKind kind)
+    {
+        var options = new TowerOptimizer { Kind = kind, Rate = 0.1, WeightDecay = 0.01 };
+        ParameterOptimizer first = new(options), second = new(options);
+        double[] parameters = [1, -2, 0.5];
+        for (int step = 0; step < 3; step++)
+            first.Step(parameters, [0.3, -1, step]);
+        double[] copy = [.. parameters];
+        second.Restore(first.Save());
+        first.Step(parameters, [1, 2, 3]);
+        second.Step(copy, [1, 2, 3]);
+        Assert.Equal(parameters, copy);
+        Assert.Throws<ArgumentException>(() => second.Restore(first.Save().AsSpan(1)));
+    }
 }

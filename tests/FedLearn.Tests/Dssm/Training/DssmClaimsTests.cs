@@ -37,7 +37,7 @@ public class DssmClaimsTests
     [Fact]
     public void State_ActiveParty_SaysThatKeysAreDisclosed()
     {
-        foreach (DssmClaim claim in (DssmClaim[])[DssmClaim.OwnMessages, DssmClaim.Full])
+        foreach (EmbeddingClaim claim in (EmbeddingClaim[])[EmbeddingClaim.OwnMessages, EmbeddingClaim.Full])
         {
             DssmPlan plan = Plan(p => p with { Claim = claim });
             Assert.Contains("which item; that and when are disclosed", State(plan, plan.ActiveParty).Claims[0], StringComparison.Ordinal);
@@ -47,12 +47,12 @@ public class DssmClaimsTests
 
     /// <summary>Where users are protected, what is evaluated without noise is of the same users, in a static view the same row, and the claim says so.</summary>
     [Theory]
-    [InlineData(DssmUnit.Sample, EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim; own messages")]
-    [InlineData(DssmUnit.User, EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim, without noise and of users whom it is about; own messages")]
-    [InlineData(DssmUnit.User, EvaluationDisclosure.Disclosed, 0, "training messages only; own messages")]
-    [InlineData(DssmUnit.User, EvaluationDisclosure.None, 2826, "training messages only; own messages")]
-    [InlineData(DssmUnit.User, EvaluationDisclosure.Charged, 2826, "training messages and noised evaluation messages; own messages")]
-    public void State_Evaluation_BeginsTheClaim(DssmUnit unit, EvaluationDisclosure evaluation, int rows, string start)
+    [InlineData(EmbeddingUnit.Sample, EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim; own messages")]
+    [InlineData(EmbeddingUnit.User, EvaluationDisclosure.Disclosed, 2826, "training messages only; embeddings disclosed for 2826 evaluation rows are outside this claim, without noise and of users whom it is about; own messages")]
+    [InlineData(EmbeddingUnit.User, EvaluationDisclosure.Disclosed, 0, "training messages only; own messages")]
+    [InlineData(EmbeddingUnit.User, EvaluationDisclosure.None, 2826, "training messages only; own messages")]
+    [InlineData(EmbeddingUnit.User, EvaluationDisclosure.Charged, 2826, "training messages and noised evaluation messages; own messages")]
+    public void State_Evaluation_BeginsTheClaim(EmbeddingUnit unit, EvaluationDisclosure evaluation, int rows, string start)
     {
         DssmPlan plan = Plan(p => p with { Unit = unit, Evaluation = evaluation });
         Assert.StartsWith(start, State(plan, plan.Views[0], rows).Claims[0], StringComparison.Ordinal);
@@ -63,7 +63,7 @@ public class DssmClaimsTests
     [Fact]
     public void State_Full_ClaimsAllMessagesForUnitAndBudget()
     {
-        DssmPlan plan = Plan(p => p with { Claim = DssmClaim.Full, Unit = DssmUnit.User, Budget = new(4, 1e-6) });
+        DssmPlan plan = Plan(p => p with { Claim = EmbeddingClaim.Full, Unit = EmbeddingUnit.User, Budget = new(4, 1e-6) });
         DssmPrivacyStatement statement = State(plan, plan.Views[0]);
         Assert.Contains("all messages of 'profile' together, and its final parameters, are (4, 1E-06)-differentially private (claim full, unit user, a = 57, mu = ", statement.Claims[0], StringComparison.Ordinal);
         Assert.DoesNotContain("own messages", statement.Claims[0], StringComparison.Ordinal);
@@ -125,7 +125,7 @@ public class DssmClaimsTests
     [Fact]
     public void State_OneShotActiveParty_SendsNothingOfItems()
     {
-        DssmPlan plan = Plan(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Embeddings });
+        DssmPlan plan = Plan(p => p with { Claim = EmbeddingClaim.OneShot, Noise = DssmNoise.Embeddings });
         Assert.Contains("sends nothing that depends on an item", DssmClaims.State(plan, plan.ActiveParty, null, [], null, 0, []).Claims[0], StringComparison.Ordinal);
         Assert.Contains("(claim one-shot, unit sample, a = 1, mu = ", State(plan, plan.Views[0]).Claims[0], StringComparison.Ordinal);
     }
@@ -163,7 +163,7 @@ public class DssmClaimsTests
         Assert.Contains("\"unit\":\"sample\"", charge.Parameters, StringComparison.Ordinal);
         Assert.Equal((PrivacyUnit.Record, Adjacency.ReplaceOne, 12 * 53), (charge.Unit, charge.Adjacency, charge.Messages));
 
-        DssmPlan users = Plan(p => p with { Unit = DssmUnit.User, Claim = DssmClaim.Full });
+        DssmPlan users = Plan(p => p with { Unit = EmbeddingUnit.User, Claim = EmbeddingClaim.Full });
         using var later = new DssmAccount(users, users.Views[0], ledger, null, people, "digest");
         string[] warnings = [.. later.Words().Warnings];
         Assert.Contains(warnings, w => w.Contains("booked as own messages", StringComparison.Ordinal));

@@ -49,9 +49,9 @@ public class DssmJobTermsTests
         ["TowerOptimizer.WeightDecay"] = Training(t => t with { Optimizer = t.Optimizer with { WeightDecay = .1 } }),
         // Without noise validation stops a training by itself.
         ["DssmPrivacyOptions.Noise"] = Privacy(p => p with { Noise = DssmNoise.Gradients }, p => p with { Noise = DssmNoise.Both }),
-        ["DssmPrivacyOptions.Claim"] = Privacy(p => p with { Claim = DssmClaim.Full }),
+        ["DssmPrivacyOptions.Claim"] = Privacy(p => p with { Claim = EmbeddingClaim.Full }),
         ["DssmPrivacyOptions.Budget"] = Privacy(p => p with { Budget = new(2, 1e-5) }, p => p with { Budget = new(1, 1e-6) }, p => p with { Budget = null }),
-        ["DssmPrivacyOptions.Unit"] = Privacy(p => p with { Unit = DssmUnit.User }),
+        ["DssmPrivacyOptions.Unit"] = Privacy(p => p with { Unit = EmbeddingUnit.User }),
         ["DssmPrivacyOptions.Clip"] = Privacy(p => p with { Clip = 2 }),
         ["DssmPrivacyOptions.ParameterClip"] = Privacy(p => p with { ParameterClip = 2 }),
         ["DssmPrivacyOptions.MessageShare"] = Privacy(p => p with { MessageShare = .6 }),

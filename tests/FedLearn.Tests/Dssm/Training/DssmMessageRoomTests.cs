@@ -51,17 +51,17 @@ public class DssmMessageRoomTests
     }
 
     [Theory]
-    [InlineData(DssmClaim.OwnMessages, EvaluationDisclosure.Disclosed)]
-    [InlineData(DssmClaim.Full, EvaluationDisclosure.Disclosed)]
-    [InlineData(DssmClaim.OwnMessages, EvaluationDisclosure.Charged)]
-    [InlineData(DssmClaim.OneShot, EvaluationDisclosure.None)]
-    public async Task Train_PrivateModeWhoseMessagesAreTooLarge_ChargesNobody(DssmClaim claim, EvaluationDisclosure evaluation)
+    [InlineData(EmbeddingClaim.OwnMessages, EvaluationDisclosure.Disclosed)]
+    [InlineData(EmbeddingClaim.Full, EvaluationDisclosure.Disclosed)]
+    [InlineData(EmbeddingClaim.OwnMessages, EvaluationDisclosure.Charged)]
+    [InlineData(EmbeddingClaim.OneShot, EvaluationDisclosure.None)]
+    public async Task Train_PrivateModeWhoseMessagesAreTooLarge_ChargesNobody(EmbeddingClaim claim, EvaluationDisclosure evaluation)
     {
         DssmPrivacyOptions privacy = new()
         {
-            Noise = claim == DssmClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both,
+            Noise = claim == EmbeddingClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both,
             Claim = claim,
-            Unit = DssmUnit.User,
+            Unit = EmbeddingUnit.User,
             Budget = new PrivacyBudget(20, 1e-5),
             HistoryEvents = 50,
             MaxSamplesPerUser = 7,

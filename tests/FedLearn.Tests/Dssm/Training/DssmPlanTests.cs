@@ -81,16 +81,16 @@ public class DssmPlanTests
                 cases.Add(DssmPlanErrors.NegativesNotPrivate, Private with { Model = new() { NegativeSource = source } });
             cases.Add(DssmPlanErrors.StoppingNotPrivate, Private with { Training = new() { ValidationStop = true } });
             cases.Add(DssmPlanErrors.BudgetMissing, With(p => p with { Budget = null }));
-            cases.Add(DssmPlanErrors.OneShotReturnsNothing, With(p => p with { Claim = DssmClaim.OneShot }));
-            cases.Add(DssmPlanErrors.OneShotReturnsNothing, With(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Gradients }));
-            cases.Add(EmbeddingErrors.HistoryNotDeclared, With(p => p with { Unit = DssmUnit.Event, HistoryEvents = null }));
-            cases.Add(EmbeddingErrors.SamplesNotCapped, With(p => p with { Unit = DssmUnit.User, MaxSamplesPerUser = null }));
+            cases.Add(DssmPlanErrors.OneShotReturnsNothing, With(p => p with { Claim = EmbeddingClaim.OneShot }));
+            cases.Add(DssmPlanErrors.OneShotReturnsNothing, With(p => p with { Claim = EmbeddingClaim.OneShot, Noise = DssmNoise.Gradients }));
+            cases.Add(EmbeddingErrors.HistoryNotDeclared, With(p => p with { Unit = EmbeddingUnit.Event, HistoryEvents = null }));
+            cases.Add(EmbeddingErrors.SamplesNotCapped, With(p => p with { Unit = EmbeddingUnit.User, MaxSamplesPerUser = null }));
             cases.Add(PrivacyErrors.DeltaTooLarge, With(p => p with { Budget = new(1, 0.2) }));
             cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Model = new() { Fusion = DssmFusion.Late } });
             cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Model = new() { Fusion = DssmFusion.Concat } });
             cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Parties = [.. Job.Parties.Take(2)] });
             cases.Add(DssmPlanErrors.NoMaskedSum, Job with { MaskedSum = true, Model = new() { LearnViewWeights = true } });
-            cases.Add(DssmPlanErrors.NoMaskedSum, With(p => p with { Claim = DssmClaim.OneShot, Noise = DssmNoise.Embeddings }) with { MaskedSum = true });
+            cases.Add(DssmPlanErrors.NoMaskedSum, With(p => p with { Claim = EmbeddingClaim.OneShot, Noise = DssmNoise.Embeddings }) with { MaskedSum = true });
             cases.Add(DssmPlanErrors.NoMaskedSum, With(p => p with { Evaluation = EvaluationDisclosure.Charged }) with { MaskedSum = true });
             cases.Add(DssmPlanErrors.MaskedNoiseDiffers, Private with { MaskedSum = true, Parties = [.. Job.Parties.Take(2), Job.Parties[2] with { Budget = new(1, 1e-5) }] });
             cases.Add(DssmPlanErrors.MaskedNoiseDiffers, Private with { MaskedSum = true, Model = new() { ViewWeights = new Dictionary<string, double> { ["taste"] = 1.1 } } });
@@ -120,10 +120,10 @@ public class DssmPlanTests
         DssmPartyOptions view = Job.Parties[1];
         Assert.Equal(EmbeddingErrors.StaticViewHasUsers, Assert.Throws<PrivacyRefusedException>(() => DssmPlan.Create(Private).CheckView(view, true)).Id);
         DssmPlan.Create(Private).CheckView(view, false);
-        DssmPlan.Create(With(p => p with { Unit = DssmUnit.User })).CheckView(view, true);
+        DssmPlan.Create(With(p => p with { Unit = EmbeddingUnit.User })).CheckView(view, true);
         DssmPlan.Create(With(p => p with { Noise = DssmNoise.Gradients })).CheckView(view, true);
         // One vector a user needs no cap; one a sample does.
-        DssmPlan oneShot = DssmPlan.Create(With(p => p with { Noise = DssmNoise.Embeddings, Claim = DssmClaim.OneShot, Unit = DssmUnit.User, MaxSamplesPerUser = null }));
+        DssmPlan oneShot = DssmPlan.Create(With(p => p with { Noise = DssmNoise.Embeddings, Claim = EmbeddingClaim.OneShot, Unit = EmbeddingUnit.User, MaxSamplesPerUser = null }));
         oneShot.CheckView(view, true);
         Assert.Equal(EmbeddingErrors.SamplesNotCapped, Assert.Throws<PrivacyRefusedException>(() => oneShot.CheckView(view, false)).Id);
     }
@@ -145,7 +145,7 @@ public class DssmPlanTests
     [Fact]
     public void Groups_Full_CoverAllTrainedParameters()
     {
-        DssmPlan plan = DssmPlan.Create(With(p => p with { Claim = DssmClaim.Full, ParameterClip = 0.5 }));
+        DssmPlan plan = DssmPlan.Create(With(p => p with { Claim = EmbeddingClaim.Full, ParameterClip = 0.5 }));
         Assert.Equal([("tower", 0.5, 900L)], plan.ViewGroups(900).Select(g => (g.Name, g.Clip, g.Coordinates)));
         Assert.Equal([("item vectors", 0.5, 1682 * 64L), ("own tower and fusion", 0.5, 77)], plan.ActiveGroups(1682, 77).Select(g => (g.Name, g.Clip, g.Coordinates)));
         Assert.Single(plan.ActiveGroups(1682, 0));

@@ -19,11 +19,11 @@ public class DssmResumeTests
     private static DssmTrainingOptions Training(int epochs = 3, bool? stop = null) =>
         new() { Epochs = epochs, BatchSize = 16, Seed = 5, CheckpointRounds = 4, ValidationStop = stop, Patience = 1 };
 
-    private static DssmPrivacyOptions Private(DssmClaim claim, DssmNoise noise = DssmNoise.Both, long? seed = 77) => new()
+    private static DssmPrivacyOptions Private(EmbeddingClaim claim, DssmNoise noise = DssmNoise.Both, long? seed = 77) => new()
     {
         Noise = noise,
         Claim = claim,
-        Unit = DssmUnit.User,
+        Unit = EmbeddingUnit.User,
         Budget = new PrivacyBudget(20, 1e-5),
         HistoryEvents = 50,
         MaxSamplesPerUser = 7,
@@ -42,14 +42,14 @@ public class DssmResumeTests
         ["concat, dropouts, stop"] = SmallRecommendation.Job(Model(DssmFusion.Concat) with { ViewDropout = 0.3, Dropout = 0.2, ItemBias = true }, Training(4)),
         ["late, in batch, wire in float32"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { Loss = DssmLossKind.InBatchLogQ, Precision = TowerPrecision.Float32 }, Training()),
         ["masks, view dropout, stop"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(4), new DssmPrivacyOptions { TestNoiseSeed = 4 }) with { MaskedSum = true },
-        ["own messages, late"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { ViewDropout = 0.3 }, Training(), Private(DssmClaim.OwnMessages)),
-        ["own messages, concat, gradients"] = SmallRecommendation.Job(Model(DssmFusion.Concat), Training(), Private(DssmClaim.OwnMessages, DssmNoise.Gradients)),
-        ["full, late"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { ItemBias = true, LearnViewWeights = true }, Training(), Private(DssmClaim.Full)),
-        ["full, sum"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(), Private(DssmClaim.Full)),
-        ["full, concat, charged evaluation"] = SmallRecommendation.Job(Model(DssmFusion.Concat), Training(), Private(DssmClaim.Full) with { Evaluation = EvaluationDisclosure.Charged }),
-        ["full, sum, embeddings only"] = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(DssmClaim.Full, DssmNoise.Embeddings), labelHasView: false),
-        ["full, masks"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(), Private(DssmClaim.Full)) with { MaskedSum = true },
-        ["one shot"] = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(DssmClaim.OneShot, DssmNoise.Embeddings)),
+        ["own messages, late"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { ViewDropout = 0.3 }, Training(), Private(EmbeddingClaim.OwnMessages)),
+        ["own messages, concat, gradients"] = SmallRecommendation.Job(Model(DssmFusion.Concat), Training(), Private(EmbeddingClaim.OwnMessages, DssmNoise.Gradients)),
+        ["full, late"] = SmallRecommendation.Job(Model(DssmFusion.Late) with { ItemBias = true, LearnViewWeights = true }, Training(), Private(EmbeddingClaim.Full)),
+        ["full, sum"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(), Private(EmbeddingClaim.Full)),
+        ["full, concat, charged evaluation"] = SmallRecommendation.Job(Model(DssmFusion.Concat), Training(), Private(EmbeddingClaim.Full) with { Evaluation = EvaluationDisclosure.Charged }),
+        ["full, sum, embeddings only"] = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(EmbeddingClaim.Full, DssmNoise.Embeddings), labelHasView: false),
+        ["full, masks"] = SmallRecommendation.Job(Model(DssmFusion.Sum) with { ViewDropout = 0.3 }, Training(), Private(EmbeddingClaim.Full)) with { MaskedSum = true },
+        ["one shot"] = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(EmbeddingClaim.OneShot, DssmNoise.Embeddings)),
     };
 
     [Theory]
@@ -67,7 +67,7 @@ public class DssmResumeTests
         for (int cuts = 0; ; cuts++)
         {
             // Claim one-shot sends little after its first state.
-            last = await scene.SessionAsync(cuts == 7 ? int.MaxValue : job.Privacy.Claim == DssmClaim.OneShot ? 31 - 4 * cuts + random.Next(7) : 1 + random.Next(60));
+            last = await scene.SessionAsync(cuts == 7 ? int.MaxValue : job.Privacy.Claim == EmbeddingClaim.OneShot ? 31 - 4 * cuts + random.Next(7) : 1 + random.Next(60));
             if (last.Agreement.Resume is { } point)
                 resumed.Add(point.Round);
             if (last.Results is not null)
@@ -77,7 +77,7 @@ public class DssmResumeTests
 
         Assert.NotEmpty(resumed);
         Assert.Equal(resumed.Order(), resumed);
-        if (job.Privacy.Claim != DssmClaim.OneShot)
+        if (job.Privacy.Claim != EmbeddingClaim.OneShot)
             Assert.True(resumed[^1] > 0, "Every session began before round 0.");
         AssertSame(expected, last.Results!);
         // One charge a party, as without cuts, and as many noises drawn.
@@ -94,13 +94,13 @@ public class DssmResumeTests
     }
 
     [Theory]
-    [InlineData(DssmClaim.OwnMessages, false)]
-    [InlineData(DssmClaim.Full, false)]
-    [InlineData(DssmClaim.Full, true)]
-    [InlineData(DssmClaim.OneShot, false)]
-    public async Task Run_SecureNoise_NoStepIsSentWithOtherBytes(DssmClaim claim, bool masked)
+    [InlineData(EmbeddingClaim.OwnMessages, false)]
+    [InlineData(EmbeddingClaim.Full, false)]
+    [InlineData(EmbeddingClaim.Full, true)]
+    [InlineData(EmbeddingClaim.OneShot, false)]
+    public async Task Run_SecureNoise_NoStepIsSentWithOtherBytes(EmbeddingClaim claim, bool masked)
     {
-        DssmJob job = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(claim, claim == DssmClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both, null)) with { MaskedSum = masked };
+        DssmJob job = SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(claim, claim == EmbeddingClaim.OneShot ? DssmNoise.Embeddings : DssmNoise.Both, null)) with { MaskedSum = masked };
         var scene = new Scene(job);
         Session last = await scene.SessionAsync(4);
         for (int cuts = 0; last.Results is null; cuts++)
@@ -110,11 +110,11 @@ public class DssmResumeTests
         int rounds = 27;
         foreach ((string party, KeepingLedger ledger) in scene.Ledgers)
         {
-            bool noises = claim != DssmClaim.OneShot || party != "shop";
+            bool noises = claim != EmbeddingClaim.OneShot || party != "shop";
             Assert.Equal(noises ? 1 : 0, ledger.Entries.Count);
-            if (claim != DssmClaim.OneShot)
+            if (claim != EmbeddingClaim.OneShot)
                 Assert.Equal([rounds], ledger.Messages.Values);
-            if (claim == DssmClaim.Full)
+            if (claim == EmbeddingClaim.Full)
                 Assert.Equal([rounds * (party == "shop" ? 2 : 1)], ledger.Values.Values);
         }
     }
@@ -124,12 +124,12 @@ public class DssmResumeTests
     /// <param name="runs">Runs, the first of which is forgotten by a party, so that another begins.</param>
     /// <param name="seed">Seed of test noise, of which two runs have the same, so that it must be found; null: secure noise.</param>
     [Theory]
-    [InlineData(DssmClaim.OwnMessages, 1, null)]
-    [InlineData(DssmClaim.Full, 1, null)]
-    [InlineData(DssmClaim.Full, 2, null)]
-    [InlineData(DssmClaim.Full, 2, 77L)]
-    [InlineData(DssmClaim.OneShot, 1, null)]
-    public async Task Run_CutManyTimes_UsesNoNoiseTwice(DssmClaim claim, int runs, long? seed)
+    [InlineData(EmbeddingClaim.OwnMessages, 1, null)]
+    [InlineData(EmbeddingClaim.Full, 1, null)]
+    [InlineData(EmbeddingClaim.Full, 2, null)]
+    [InlineData(EmbeddingClaim.Full, 2, 77L)]
+    [InlineData(EmbeddingClaim.OneShot, 1, null)]
+    public async Task Run_CutManyTimes_UsesNoNoiseTwice(EmbeddingClaim claim, int runs, long? seed)
     {
         DssmTrainingOptions still = Training() with { Optimizer = new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = 1e-300 } };
         DssmJob job = SmallRecommendation.Job(Model(DssmFusion.Concat), still, Private(claim, DssmNoise.Embeddings, seed) with { Evaluation = EvaluationDisclosure.Charged });
@@ -142,7 +142,7 @@ public class DssmResumeTests
             last = await scene.SessionAsync(cuts == 12 ? int.MaxValue : 17 + 7 * cuts);
         Assert.True(scene.SentAgain > 0);
         if (runs == 1)
-            Assert.Equal(claim == DssmClaim.OneShot ? 2 : 2 * 27, scene.Noised.Count(m => m.Name is "embeddings, once" or "training embeddings"));
+            Assert.Equal(claim == EmbeddingClaim.OneShot ? 2 : 2 * 27, scene.Noised.Count(m => m.Name is "embeddings, once" or "training embeddings"));
         Assert.Contains(scene.Noised, m => m.Name == "embeddings: test");
         foreach (string view in (string[])["profile", "taste"])
         {
@@ -397,10 +397,10 @@ public class DssmResumeTests
         DssmTrainingOptions many = Training() with { CheckpointRounds = 5000 };
         Assert.Equal(5000, Of(SmallRecommendation.Job(Model(DssmFusion.Late), many)));
         // Two views get a gradient each; full keeps two values a round; two intervals and four evaluations stay below 1,024.
-        Assert.Equal(250, Of(SmallRecommendation.Job(Model(DssmFusion.Late), many, Private(DssmClaim.OwnMessages))));
-        Assert.Equal(500, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), many, Private(DssmClaim.OwnMessages))));
-        Assert.Equal(250, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), many, Private(DssmClaim.Full))));
-        Assert.Equal(4, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(DssmClaim.Full))));
+        Assert.Equal(250, Of(SmallRecommendation.Job(Model(DssmFusion.Late), many, Private(EmbeddingClaim.OwnMessages))));
+        Assert.Equal(500, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), many, Private(EmbeddingClaim.OwnMessages))));
+        Assert.Equal(250, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), many, Private(EmbeddingClaim.Full))));
+        Assert.Equal(4, Of(SmallRecommendation.Job(Model(DssmFusion.Sum), Training(), Private(EmbeddingClaim.Full))));
     }
 
     private static void AssertSame(IReadOnlyList<DssmPartyResult> expected, IReadOnlyList<DssmPartyResult> actual)

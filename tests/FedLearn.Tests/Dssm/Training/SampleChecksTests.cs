@@ -1,5 +1,6 @@
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
+using FedLearn.Privacy;
 using FedLearn.Protocol;
 
 namespace FedLearn.Tests.Dssm.Training;
@@ -23,7 +24,7 @@ public class SampleChecksTests
     [InlineData(8, DssmErrors.SamplesNotAllowed)]
     public void Check_MoreTrainingSamplesOfAUserThanTheCap_NamesThePeer(int named, string? id)
     {
-        DssmJob job = SmallRecommendation.Job(privacy: new() { Noise = DssmNoise.Both, Unit = DssmUnit.User, MaxSamplesPerUser = 7 });
+        DssmJob job = SmallRecommendation.Job(privacy: new() { Noise = DssmNoise.Both, Unit = EmbeddingUnit.User, MaxSamplesPerUser = 7 });
         // Samples of users that the view lacks are nobody's here, and those of other sets are not trained on.
         int[] users = [.. Enumerable.Repeat(-1, 9), .. Enumerable.Repeat(3, named), .. Enumerable.Repeat(4, 7)], other = [.. Enumerable.Repeat(3, 9)];
         var samples = new ViewSamples([[.. users.Select((u, i) => u < 0 ? -1 : i)], [.. other.Select((_, i) => 100 + i)]], [users, other], null!);

@@ -10,7 +10,7 @@ public class OneRoundClassesTests
 {
     private static VerticalData Data(int seed, int classes, int rows = 240) => VerticalData.Random(seed, "poisson", rows, 2, 2).WithLabels(y => Math.Min(classes - 1, y));
 
-    private static GlmJob Job(VerticalData data, IGlmFamily family, PrivacyMode mode = PrivacyMode.OneRound, ulong? seed = 3)
+    private static GlmJob Job(VerticalData data, IGlmFamily family, PrivacyMode mode = PrivacyMode.OneRound, long? seed = 3)
     {
         GlmJob job = data.Job("gaussian", new GlmTrainingOptions { Epochs = mode == PrivacyMode.OneRound ? null : 3, BatchesPerEpoch = 2, StepSize = 1, Seed = 5 });
         return job with

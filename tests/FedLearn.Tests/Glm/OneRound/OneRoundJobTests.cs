@@ -13,7 +13,7 @@ public class OneRoundJobTests
 {
     private static readonly PreprocessingOptions Features = new() { Scaling = Scaling.None, Rows = RowBound.Normalize, Constant = true };
 
-    private static GlmJob Job(VerticalData data, string family = "binomial", PrivacyMode mode = PrivacyMode.OneRound, ulong? seed = 3, (double, double)? range = null)
+    private static GlmJob Job(VerticalData data, string family = "binomial", PrivacyMode mode = PrivacyMode.OneRound, long? seed = 3, (double, double)? range = null)
     {
         GlmJob job = data.Job(family, new GlmTrainingOptions { Epochs = mode == PrivacyMode.LabelDp ? 3 : null, BatchesPerEpoch = 2, StepSize = 1, Seed = 5 });
         return job with
@@ -308,7 +308,7 @@ public class OneRoundJobTests
     {
         VerticalData data = VerticalData.Random(31, family, 1200, 2, 2);
         double worst = 0;
-        for (ulong seed = 1; seed <= 12; seed++)
+        for (long seed = 1; seed <= 12; seed++)
         {
             GlmJob job = Job(data, family, seed: seed, range: family == "gaussian" ? (-6, 6) : null) with { Preprocessing = new() { Scaling = Scaling.None, Rows = RowBound.Clip, Constant = true } };
             job = job with { Privacy = job.Privacy with { Budget = new(epsilon, 1e-5) } };
@@ -418,7 +418,7 @@ public class OneRoundJobTests
     {
         VerticalData data = VerticalData.Random(9, "binomial", 200, 3);
         GlmPartyResult alone = Assert.Single(await LocalFederation.TrainAsync(Job(data, seed: null), data.Inputs(), cancellationToken: TestContext.Current.CancellationToken));
-        Assert.Empty(alone.Releases);
+        Assert.Empty(alone.Sent);
         Assert.Empty(alone.Privacy.Claims);
         Assert.Equal(alone.GuestOnly!.Test!.Auc!.Value, alone.Test!.Auc!.Value, 1e-3);
     }

@@ -146,7 +146,7 @@ public class PeerLinkFitTests
     {
         VerticalData data = VerticalData.Random(31, name, 1200, 2, 2, 2);
         double high = Math.Ceiling(data.Labels.Max());
-        for (ulong seed = 1; seed <= 6; seed++)
+        for (long seed = 1; seed <= 6; seed++)
         {
             GlmJob job = data.Job(name, new GlmTrainingOptions { Seed = 5 });
             job = job with

@@ -216,7 +216,7 @@ public class TuneTests
 
         public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null) => inner.Reserve(charge, kept);
 
-        public ReadOnlyMemory<byte>? Find(string party, string key) => null;
+        public byte[]? Find(string party, string key) => null;
     }
 
     /// <summary>A tuning that was cut off, by a crash or a stop, and one that has ended, are paid for again by the next one.</summary>

@@ -3,7 +3,7 @@ using FedLearn.Numerics;
 namespace FedLearn.Dssm;
 
 // What a model is served and measured by.
-public sealed partial class DssmLoss
+internal sealed partial class DssmLoss
 {
     /// <summary>Scores of all items at serving: the fused cosine, for late the weighted mean of the cosines of the present views, plus bias / gamma. No share q takes part.</summary>
     /// <param name="views">Vectors of each view, [count x k].</param>

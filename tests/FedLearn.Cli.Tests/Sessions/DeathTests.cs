@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -344,5 +345,16 @@ public class DeathTests
         workers.Keep("bank", worker);
         Assert.Null(workers.Ask("bank", order));
         Assert.Null(workers.Ask("telco", order));
+    }
+
+    [Fact]
+    public void Start_SystemStartsNoProcess_SaysWhatToLookAt()
+    {
+        // No system takes an argument of so many characters.
+        string party = new('x', 1 << 18);
+        InternalFailureException error = Assert.Throws<InternalFailureException>(() => WorkerProcess.Start(party, new WorkerOrder(GrpcRelay.Train, "absent.json")));
+        Assert.Equal((RunningErrors.ChildFailed, $"party '{party}'"), (error.Id, error.Place));
+        Assert.Contains("did not start", error.Cause, StringComparison.Ordinal);
+        Assert.Equal("Look at the system's limits, or use --in-process.", error.Remedy);
     }
 }

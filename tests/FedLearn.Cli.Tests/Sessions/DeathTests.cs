@@ -335,6 +335,30 @@ public class DeathTests
         Assert.All(tuning["cost"]!.AsArray(), cost => Assert.True((double)cost!["epsilon"]! > 0));
     }
 
+    /// <summary>An error that is not one candidate's own ends all runs, and what was paid is told.</summary>
+    [Fact]
+    public async Task Tune_APartyDies_WritesThePartialTableAndEndsWithItsError()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Processes are found in /proc.");
+        using var scene = new Scene();
+        using ToolProcess tool = ToolProcess.Start("train", "--config", scene.Job(Scene.Private(("transport.kind", "grpc"), ("training.epochs", 100_000))), "--cross-validate", "20", "--report", scene.At("report.json"));
+        await tool.SaysAsync("round ");
+        (int bank, _) = ToolProcess.Children(tool.Id).Single(child => child.Command.Contains("bank"));
+        const int Killed = 9;
+        ToolProcess.Send(bank, Killed);
+        ToolRun run = await tool.EndAsync();
+        Assert.True(run.ExitCode == 4, run.Error);
+        JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!, tuning = report["tuning"]!;
+        Assert.False((bool)tuning["complete"]!);
+        string id = (string)tuning["candidates"]![0]!["error"]!["id"]!;
+        Assert.StartsWith("FL4", id, StringComparison.Ordinal);
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"the tuning was ended by an error ({id}): 0 of its 20 runs ended, and the table is partial", report["warnings"]!.AsArray().Select(w => (string)w!));
+        // The dead party's run is charged in full, the other's by the few messages that it sent.
+        Assert.Equal([("bank", 1), ("telco", 1)], tuning["cost"]!.AsArray().Select(c => ((string)c!["party"]!, (int)c["runs"]!)));
+        Assert.Equal(1, (double)tuning["cost"]![0]!["epsilon"]!, 1e-9);
+    }
+
     [Fact]
     public async Task Ask_ProcessThatHasEnded_IsNotThere()
     {

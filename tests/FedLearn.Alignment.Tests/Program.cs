@@ -1,17 +1,36 @@
 using System.Runtime.CompilerServices;
+using FedLearn.Aggregation;
+using FedLearn.Alignment.Ristretto;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Alignment.Tests;
 
-/// <summary>The test runner, and the passive party that the tests start and kill.</summary>
+/// <summary>The test runner, the passive party that the tests start and kill, and what they start on other processors and libraries.</summary>
 internal static class Program
 {
     public static int Main(string[] args) => args switch
     {
         ["child", "align", var address, var folder] => AlignAsync(new Uri(address), folder).GetAwaiter().GetResult(),
+        ["child", "engine", var engine] => Say(() => RistrettoEngines.Create(Enum.Parse<PsiEngine>(engine)).Name),
+        ["child", "key"] => Say(() => $"{EnrolmentKey.FromSeed(new byte[32]).PublicKey.Length}"),
         _ => Test(args),
     };
+
+    private static int Say(Func<string> what)
+    {
+        try
+        {
+            Console.Out.WriteLine(what());
+            return 0;
+        }
+        catch (FedLearnException e)
+        {
+            Console.Out.WriteLine(e.Message);
+            return e.ExitCode;
+        }
+    }
 
     // A method of its own, so that a child loads no test framework.
     [MethodImpl(MethodImplOptions.NoInlining)]

@@ -64,6 +64,17 @@ public sealed class LibTorchTowersTests
     }
 
     [Fact]
+    public void Forward_MoreThanAnyMemoryHolds_SaysWhatToLower()
+    {
+        Native.Require();
+        using ITower tower = new LibTorchTowers().Create(Spec with { Inputs = new(1, []), Layers = [1 << 21, 1], Precision = TowerPrecision.Float64 }, 1);
+        // 2^23 rows of 2^21 numbers are as many bytes as a process has addresses for.
+        int[] batch = new int[1 << 23];
+        InternalFailureException error = Assert.Throws<InternalFailureException>(() => tower.Forward(new TowerRows(new TowerInputs(1, []), 1, [0.5], []), batch, new double[batch.Length], training: true));
+        Assert.Equal((LibTorchErrors.NativeFailed, "There is not enough memory.", "Use smaller batches or a smaller tower."), (error.Id, error.Cause, error.Remedy));
+    }
+
+    [Fact]
     public void Save_Format_IsTheDocumentedOne()
     {
         Native.Require();

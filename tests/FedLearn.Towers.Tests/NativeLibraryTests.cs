@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using FedLearn.Towers.LibTorch.Native;
 
 namespace FedLearn.Towers.Tests;
@@ -32,6 +33,33 @@ public sealed class NativeLibraryTests
             {
                 Assert.Contains("cannot be loaded", line, StringComparison.Ordinal);
                 Assert.EndsWith("(FL6130)", line, StringComparison.Ordinal);
+            });
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void Create_WithALibraryOfAnotherVersion_SaysHowToGetTheRightOne()
+    {
+        string folder = Directory.CreateTempSubdirectory("fedlearn-").FullName;
+        try
+        {
+            // A library of the runtime loads, and has no version of ours.
+            (string library, string name) = OperatingSystem.IsWindows() ? ("clrjit.dll", "fedlearn_towers.dll")
+                : OperatingSystem.IsMacOS() ? ("libSystem.Native.dylib", "libfedlearn_towers.dylib") : ("libSystem.Native.so", "libfedlearn_towers.so");
+            File.Copy(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), library), Path.Combine(folder, name));
+            string[] lines = Child("create", ("FEDLEARN_NATIVE", folder));
+            Assert.Equal(["available: False"], lines[..1]);
+            Assert.Equal(3, lines.Length);
+            Assert.All(lines[1..], line =>
+            {
+                Assert.StartsWith("6 ", line, StringComparison.Ordinal);
+                Assert.Contains($"{Path.Combine(folder, name)} is of another version", line, StringComparison.Ordinal);
+                Assert.Contains("eng/setup.sh towers", line, StringComparison.Ordinal);
+                Assert.EndsWith("(FL6131)", line, StringComparison.Ordinal);
             });
         }
         finally

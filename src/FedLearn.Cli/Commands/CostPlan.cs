@@ -112,7 +112,7 @@ internal static class CostPlan
     /// <summary>The same work without privacy.</summary>
     private static GlmJob Plain(GlmPlan plan) => plan.Job with
     {
-        Privacy = new GlmPrivacyOptions { Evaluation = plan.Job.Privacy.Evaluation },
+        Privacy = new(),
         Training = plan.Job.Training with { Optimizer = GlmOptimizer.Sgd },
         Preprocessing = plan.PreprocessingOptions with { Constant = plan.Constant },
     };

@@ -212,9 +212,10 @@ public static class HdpVflSensitivity
     private static PartyBound Round(DoubleDouble ownSquared, DoubleDouble driftSquared, int position)
     {
         double sensitivity = Up(ownSquared + driftSquared);
-        if (!double.IsFinite(sensitivity))
+        // Smaller squares lose digits, and their root would be less than the sensitivity, down to 0.
+        if (!double.IsFinite(sensitivity) || ownSquared.Hi < 1e-270)
             throw PrivacyErrors.Configuration(PrivacyErrors.BoundOverflow, "weightNorm, residualClip, rowNorm, target bound",
-                "the sensitivity is beyond the range of a double.", "Use smaller bounds.");
+                "the square of the sensitivity is beyond the range of a double.", "Use bounds that are nearer to 1.");
         return new(sensitivity, Up(ownSquared), Up(driftSquared), position);
     }
 

@@ -461,7 +461,7 @@ public sealed partial class GlmTrainer
         double limit = _plan.PreprocessingOptions.RowNorm * (1 + 1e-12);
         for (int i = 0; i < rows.Rows; i++)
             if (!(rows.Length(i) <= limit))
-                throw new InternalFailureException(GlmErrors.RowTooLong, "feature map", "a row is longer than preprocessing.rowNorm.", "Report this as a defect.");
+                throw new InternalFailureException(GlmErrors.RowTooLong, "feature map", "a row is longer than preprocessing.rowNorm.", "Give an ordinary preprocessing.rowNorm, usually 1; if it has one, report this as a defect.");
     }
 
     /// <summary>The noise rests on what the job declares, never on what a table holds; only the active party knows that it pays for nothing.</summary>

@@ -119,6 +119,8 @@ public sealed class PrivacyPlanCommandTests : IDisposable
                     "stepSize" => parameters with { StepSize = value },
                     _ => parameters with { WeightNorm = value },
                 };
+                double share = WeightNoiseShare.Best(changed, side, 3);
+                Assert.Equal(HdpVflCalibration.Calibrate(changed, new HdpVflNoise(Calibration.WeightNoise) { Share = share }, side, epsilon, delta).GradientSigmaCharged, change.GetProperty("gradientSigma").GetDouble());
                 if (change.GetProperty("tight").ValueKind == JsonValueKind.Number)
                     Assert.Equal(HdpVflCalibration.Calibrate(changed, Calibration.Tight, side, epsilon, delta).SigmaCharged, change.GetProperty("tight").GetDouble());
             }
@@ -147,6 +149,61 @@ public sealed class PrivacyPlanCommandTests : IDisposable
             ("model.intercept", false), ("training.offsetBound", 1), ("training.sampleWeightBound", 1)));
         JsonElement plan = JsonDocument.Parse((await ToolRun.Of("privacy", "plan", "--config", job, "--rows", "200", "--json")).Output).RootElement;
         Assert.Equal([2, 7], plan.GetProperty("parties").EnumerateArray().Select(p => p.GetProperty("columns").GetInt32()));
+        Assert.DoesNotContain(await Lines(job, "--rows", "200"), l => l.StartsWith("note: ", StringComparison.Ordinal));
+    }
+
+    /// <summary>A free intercept is a weight of the active party's, and a schema that is here says how many columns there are.</summary>
+    [Fact]
+    public async Task Plan_FreeInterceptAndASchemaAlone_CountsThem()
+    {
+        (string, JsonNode?)[] free = [("model.intercept", "free"), ("training.stepSize", 0.1)];
+        string job = _scene.Job(Scene.Private([.. free, ("parties.1.data.path", "gone.csv")]));
+        (JsonElement plan, string error) = await Plan(job, "--rows", "200");
+        Assert.Equal([4, 3], plan.GetProperty("parties").EnumerateArray().Select(p => p.GetProperty("columns").GetInt32()));
+        Assert.DoesNotContain("table and schema are not here", string.Join('\n', await Lines(job, "--rows", "200")), StringComparison.Ordinal);
+        job = _scene.Job(Scene.Private([.. free, ("preprocessing.scaling", "none"), ("parties.1.data", JsonNode.Parse("""{ "path": "gone.csv", "id": "id" }"""))]));
+        Assert.Contains(await Lines(job, "--rows", "200"), l => l.StartsWith("note: telco's table and schema are not here: it is taken to have one column.", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Plan_BoundsBelowTheLabels_IsWarnedOf()
+    {
+        (string, JsonNode?)[] gaussian = [("model.family", "gaussian"), ("training.stepSize", 0.1), ("parties.0.data.labelRange", JsonNode.Parse("[0, 400]"))];
+        JsonElement document = (await Plan(_scene.Job(Scene.Private(gaussian)), "--rows", "200")).Document;
+        Assert.Contains(document.GetProperty("warnings").EnumerateArray(), w => w.GetString()!.Contains("data.labelRange goes to 400: without any noise the model cannot reach such labels", StringComparison.Ordinal));
+    }
+
+    /// <summary>What is printed of the noise is what the document has, in the order of the heads.</summary>
+    [Theory]
+    [InlineData("tight", "charged", 1)]
+    [InlineData("weight-noise", "disclosed", 8)]
+    public async Task Plan_NoiseForPeople_IsThatOfTheDocument(string calibration, string evaluation, double epsilon)
+    {
+        string job = _scene.Job(Scene.Private(("privacy.calibration", calibration), ("privacy.evaluation", evaluation), ("privacy.epsilon", epsilon), ("training.residualClip", 2)));
+        JsonElement document = (await Plan(job, "--rows", "200")).Document;
+        string[] lines = await Lines(job, "--rows", "200");
+        static string Five(JsonElement of, string key) => of.TryGetProperty(key, out JsonElement value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble().ToString("G5", System.Globalization.CultureInfo.InvariantCulture) : "-";
+        foreach (JsonElement party in document.GetProperty("parties").EnumerateArray())
+        {
+            string[] own = [.. lines.SkipWhile(l => !l.StartsWith($"{party.GetProperty("name").GetString()} (", StringComparison.Ordinal)).TakeWhile(l => l.Length > 0)];
+            (string Word, JsonElement Noise)[] rows = [.. party.GetProperty("calibrations").EnumerateObject().Select(c => (c.Name, c.Value)), ("this job", party.GetProperty("job"))];
+            foreach ((string word, JsonElement noise) in rows)
+            {
+                string line = Assert.Single(own, l => l.StartsWith($"  {word} ", StringComparison.Ordinal));
+                Assert.Equal(noise.TryGetProperty("refused", out JsonElement refused) ? ["refused:", $"{refused.GetString()},", "see", $"docs/errors/{refused.GetString()}.md"]
+                    : ((string[])["sigmaCharged", "ownTerm", "driftTerm", "share", "gradientSigmaCharged", "noiseInGradients"]).Select(key => Five(noise, key)), Words(line[20..]));
+            }
+
+            double delta = party.GetProperty("delta").GetDouble();
+            Assert.Equal(rows.Count(r => r.Noise.TryGetProperty("actualDelta", out JsonElement actual) && actual.GetDouble() > delta), own.Count(l => l.Contains("reaches delta", StringComparison.Ordinal)));
+            string final = Five(party.GetProperty("job"), "evaluationSigma");
+            Assert.Equal(final == "-" ? [] : [$"  final weights, evaluation charged: sigma {final}"], own.Where(l => l.StartsWith("  final weights", StringComparison.Ordinal)));
+            foreach (JsonElement change in party.GetProperty("whatIf").EnumerateArray())
+            {
+                string line = Assert.Single(own, l => l.StartsWith($"  {change.GetProperty("change").GetString()} {Five(change, "value")} ", StringComparison.Ordinal));
+                Assert.Equal(party.GetProperty("calibrations").EnumerateObject().Select(c => Five(change, c.Name)), Words(line[20..]));
+            }
+        }
     }
 
     [Fact]
@@ -524,6 +581,25 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         Assert.True(await OutboxAsync(2) < await OutboxAsync(200));
     }
 
+    /// <summary>Beside a private job stands the same work in mode none, whatever the private one leaves out; and parties that share a machine share its cores.</summary>
+    [Theory]
+    [InlineData("disclosed", 5)]
+    [InlineData("none", 1)]
+    public async Task Plan_SameWorkWithoutPrivacy_IsThatOfAJobInModeNone(string evaluation, int batches)
+    {
+        _scene.Write("split.csv", ["id,split", .. Enumerable.Range(0, 240).Select(i => $"c_{i:0000},{(i == 7 ? "test" : "train")}")]);
+        (string, JsonNode?)[] split = [("evaluation.split", JsonNode.Parse("""{ "path": "split.csv" }""")), ("training.batchesPerEpoch", batches)];
+        async Task<JsonElement> CostAsync(string machines, string rows, params (string, JsonNode?)[] changes) =>
+            (await Plan(_scene.Job(Scene.Private([.. split, .. changes])), "--rows", rows, "--latency", "1ms", "--machines", machines)).Document.GetProperty("cost");
+        async Task<double> SecondsAsync(string machines) => (await CostAsync(machines, "133333", ("training.batchesPerEpoch", 5))).GetProperty("modes")[1].GetProperty("trainingSeconds").GetDouble();
+        Assert.True(await SecondsAsync("one") > await SecondsAsync("each"));
+        JsonElement one = (await CostAsync("one", "239", ("privacy.evaluation", evaluation))).GetProperty("modes")[1];
+        JsonElement alone = (await CostAsync("one", "239", ("privacy", JsonNode.Parse("""{ "mode": "none" }""")), ("training.optimizer", "sgd"))).GetProperty("modes")[0];
+        Assert.Equal(("none", "none"), (one.GetProperty("mode").GetString(), alone.GetProperty("mode").GetString()));
+        Assert.Equal((alone.GetProperty("trainingSeconds").GetDouble(), alone.GetProperty("parties").GetRawText()), (one.GetProperty("trainingSeconds").GetDouble(), one.GetProperty("parties").GetRawText()));
+        Assert.Contains(await Lines(_scene.At("job.json"), "--rows", "239"), l => l.StartsWith("bytes are exact for these numbers of rows and columns, with 1 test row and", StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData("--bandwidth", "1Gbit/s", 1.25e8)]
     [InlineData("--bandwidth", "8 kbit/s", 1000.0)]
@@ -544,6 +620,10 @@ public sealed class PrivacyPlanCommandTests : IDisposable
         (string, JsonNode?)[] one = [("training.epochs", 1), ("training.batchesPerEpoch", 1), ("privacy.delta", 1e-5)];
         string[] lines = await Lines(_scene.Job(Scene.Private(one)), "--rows", "1");
         Assert.Contains("hdp-vfl: 1 training row, epochs 1 x batches 1 = 1 message a party, batches of 1 row", lines);
+        JsonElement least = (await Plan(_scene.At("job.json"), "--rows", "1")).Document;
+        // Neither half an epoch nor half a row.
+        Assert.All(least.GetProperty("parties").EnumerateArray(), p => Assert.Equal(["epochs 2", "stepSize 0.5", "stepSize 2", "weightNorm 0.5", "weightNorm 2"],
+            p.GetProperty("whatIf").EnumerateArray().Select(c => $"{c.GetProperty("change").GetString()} {c.GetProperty("value")}")));
         lines = await Lines(_scene.Job(Scene.Private([.. one, ("privacy.mode", "none"), ("training.optimizer", "sgd")])), "--rows", "1");
         Assert.Contains("none: 1 training row, epochs 1 x batches 1 = 1 message a party; no noise", lines);
         Assert.Contains("hdp-vfl: 200 training rows, epochs 2 x batches 3 = 6 messages a party, batches of 66 to 67 rows", await Lines(_scene.Job(Scene.Private(("training.batchesPerEpoch", 3))), "--rows", "200"));

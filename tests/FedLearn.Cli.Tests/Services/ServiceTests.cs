@@ -12,6 +12,7 @@ using FedLearn.Cli.Tests.Identity;
 using FedLearn.Cli.Tests.Sessions;
 using FedLearn.Tests.Shared;
 using FedLearn.Transport.Grpc;
+using SQLitePCL;
 
 namespace FedLearn.Cli.Tests.Services;
 
@@ -368,6 +369,30 @@ public class ServiceTests
         Assert.Empty(Sessions(scene, "long", "telco"));
         Assert.Single(Sessions(scene, "quick", "telco"));
         Assert.Empty(Directory.GetDirectories(scene.At("results"), ".unfinished*", SearchOption.AllDirectories));
+    }
+
+    [Fact]
+    public async Task Passive_DoesNotStopInTime_SaysWhatGivesItMore()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Open files are looked up in /proc.");
+        using var scene = new Scene();
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        string telco = Job(scene, "credit", ((IPEndPoint)listener.LocalEndpoint).Port, "", Scene.Private()).Telco, path = scene.At("credit.telco.ledger.db");
+        Batteries_V2.Init();
+        // Another program that keeps the ledger to itself: whoever opens it waits for that, whatever it is told meanwhile.
+        Assert.Equal(raw.SQLITE_OK, raw.sqlite3_open(path, out sqlite3 ledger));
+        using (ledger)
+        {
+            Assert.Equal(raw.SQLITE_OK, raw.sqlite3_exec(ledger, "BEGIN EXCLUSIVE"));
+            using ToolProcess service = ToolProcess.Start([.. Service(scene, telco), "--stop-seconds", "0.5"]);
+            await service.OpensAsync(path);
+            ToolProcess.Send(service.Id, ToolProcess.Terminate);
+            ToolRun end = await service.EndAsync();
+            Assert.Equal(4, end.ExitCode);
+            Assert.Contains("the session of 'credit/telco' did not end within 0.5 s. Its peer sees a lost connection. Give a stop more time with --stop-seconds. (FL4171)", end.Error, StringComparison.Ordinal);
+            Assert.DoesNotContain("stopped", end.Error, StringComparison.Ordinal);
+        }
     }
 
     [Fact]

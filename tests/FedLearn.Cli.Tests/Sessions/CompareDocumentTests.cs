@@ -172,7 +172,7 @@ public sealed class CompareDocumentTests : IDisposable
         var refused = new CompareResult(None) { Planned = 3 };
         refused.Refuse(new BadInputException("FL3012", "training", "the model diverged.", "Take smaller steps."));
         JsonObject document = Document(Job(), refused, Row(Tight, Job(), Report(2)));
-        Assert.Equal("Plain was refused (FL3012).", Sentence(document, 0));
+        Assert.Equal(("Plain was refused (FL3012).", refused.Error!.Message), (Sentence(document, 0), (string?)At(document, 0)["note"]));
         Assert.Equal("HDP-VFL (tight) at epsilon 1 takes 2.00 s an epoch, sends 400 B in training, needs at most 400 B in a process, and reaches a test AUC of 0.8000.", Sentence(document, 1));
         Assert.Null(At(document, 1)["relative"]);
         Assert.Equal("auc", (string)document["quality"]!["metric"]!);
@@ -332,4 +332,76 @@ public sealed class CompareDocumentTests : IDisposable
         Assert.Equal("this comparison charged 'telco' epsilon 0.5 at delta 0.001 in 1 charged run", CompareTable.Notes(document).Last());
         Assert.Contains("this comparison charged &#39;telco&#39; epsilon 0.5", CompareReport.Of(document), StringComparison.Ordinal);
     }
+
+    [Theory]
+    [InlineData(3, true, "2 of its 3 runs were refused (FL5020): the figures are those of the others.")]
+    [InlineData(2, false, "1 of its 2 runs was interrupted or not begun: the figures are those of the others.")]
+    public void Of_RunsLeftOut_SaysHowManyAndWhy(int planned, bool refused, string said)
+    {
+        var cut = new CompareResult(Tight) { Planned = planned, Run = Job(), IsInterrupted = !refused };
+        cut.Reports.Add(Report(1));
+        if (refused)
+            cut.Refuse(new PrivacyRefusedException("FL5020", "ledger", "the budget is spent.", "Raise it."));
+        JsonObject document = Document(Job(), Row(None, Job(), Report(1)), cut);
+        Assert.StartsWith(said, (string)At(document, 1)["note"]!, StringComparison.Ordinal);
+        Assert.EndsWith(said, Sentence(document, 1), StringComparison.Ordinal);
+        Assert.Equal(planned - 1, (int)At(document, 1)["timing"]!["repeatsRefused"]!);
+        Assert.Equal(refused, (bool)document["complete"]!);
+    }
+
+    /// <summary>Scores of training rows have noise in a private row: what is computed from them is no figure of the model, of whichever kind.</summary>
+    [Fact]
+    public void Of_PrivateRow_HasNoFigureOfTrainingRows()
+    {
+        JsonObject Of(double figure) => Report(1, figure: figure, changes: [("intervals.train", new JsonObject { ["auc"] = new JsonArray(.7, .9) })]);
+        JsonObject document = Document(Job(), Row(None, Job(), Of(.8), Of(.8)), Row(Tight, Job(), Of(.7), Of(.8)));
+        foreach (string key in (string[])["metrics", "intervals", "metricsOfEach"])
+            Assert.Equal((true, true, true, false), (At(document, 0)[key]!["train"] is not null, At(document, 0)[key]!["test"] is not null, At(document, 1)[key]!["test"] is not null, At(document, 1)[key]!["train"] is not null));
+        Assert.EndsWith("Its 2 runs have 0.7000 to 0.8000.", Sentence(document, 1), StringComparison.Ordinal);
+        Assert.DoesNotContain("Its 2 runs", Sentence(document, 0), StringComparison.Ordinal);
+
+        // Without test rows such a row has none at all, and says why; one that was not trained to the end has none for another reason.
+        JsonObject Trained(string metric = "auc") => Report(1, metric, changes: [("metrics.test", null)]);
+        document = Document(Job(), Row(None, Job(), Trained()), Row(Tight, Job(), Trained()), Row(He with { Epochs = 1 }, Job(), Trained()), Row(He, Job(), Trained("rmse")));
+        Assert.Equal("train", (string)document["quality"]!["set"]!);
+        Assert.EndsWith("has no figure of quality, since scores of training rows would not be the model's.", Sentence(document, 1), StringComparison.Ordinal);
+        Assert.All((int[])[2, 3], row => Assert.Contains("has no figure of quality.", Sentence(document, row), StringComparison.Ordinal));
+        document = Document(Job(), Row(None, Job(), Report(1)), Row(Tight, Job(), Trained()));
+        Assert.Equal("test", (string)document["quality"]!["set"]!);
+        Assert.EndsWith("has no figure of quality.", Sentence(document, 1), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(.001, "The noise of the published formulas reaches delta 0.003 at this epsilon, above the 0.001 asked for.")]
+    [InlineData(.01, "The noise of the published formulas reaches delta 0.003 at this epsilon, within the 0.01 asked for.")]
+    public void Of_PublishedFormulas_SaysWhichDeltaTheyReach(double delta, string said)
+    {
+        JsonObject document = Document(Job(), Row(None, Job(), Report(1)), Row(new CompareCase("hdp-vfl") { Calibration = "paper", Epsilon = 1, Delta = delta }, Job(), Report(1)), Row(Tight, Job(), Report(1)));
+        Assert.Contains(said, (string)At(document, 1)["note"]!, StringComparison.Ordinal);
+        Assert.EndsWith(said, Sentence(document, 1), StringComparison.Ordinal);
+        Assert.DoesNotContain("published formulas", (string)At(document, 2)["note"]! + Sentence(document, 2), StringComparison.Ordinal);
+    }
+
+    /// <summary>Sentences about all rows name what is among them, and nothing else.</summary>
+    [Fact]
+    public void Of_Notes_AreOfTheRowsThereAre()
+    {
+        var refused = new CompareResult(He with { Epochs = 1 }) { Planned = 1 };
+        refused.Refuse(new InternalFailureException("FL6200", "privacy.he.engine", "there is none.", "Install it."));
+        string[] Notes(int repeats, params CompareResult[] results) => [.. CompareDocument.Of(Job(), null, new CompareRequest([1], [], 0.001, 1, repeats), true, results, ["The last."], new JsonObject { ["charges"] = new JsonArray() })["notes"]!.AsArray().Select(n => (string)n!)];
+        JsonObject slow = Report(1, changes: [("history", JsonNode.Parse("""[{ "seconds": 1.9 }, { "seconds": 2 }]"""))]);
+        string[] notes = Notes(1, Row(None, Job(), slow), Row(Alone, Job(), slow), Row(Tight, Job(), slow), Row(He, Job(), slow), refused);
+        Assert.DoesNotContain(notes, n => n.Contains("but for rows of Paillier", StringComparison.Ordinal));
+        Assert.Contains(notes, n => n.EndsWith("take turns and are run once, so that ratios near 1 are noise, other rows one run.", StringComparison.Ordinal));
+        string starting = Assert.Single(notes, n => n.StartsWith("Starting is a third", StringComparison.Ordinal));
+        Assert.Contains("HDP-VFL (tight) at epsilon 1 1.00 x", starting, StringComparison.Ordinal);
+        Assert.DoesNotContain("Active party alone", starting, StringComparison.Ordinal);
+        Assert.Equal("The last.", notes[^1]);
+        Assert.Contains(Notes(3, Row(None, Job(), Report(1))), n => n.EndsWith("Metrics and intervals are the first run's, metricsOfEach has those of all.", StringComparison.Ordinal));
+    }
+
+    /// <summary>The figure that rows are compared by is that of plain, which all of them have.</summary>
+    [Fact]
+    public void Of_RowsWithOtherFigures_AreComparedByThatOfPlain() =>
+        Assert.Equal("rmse", (string)Document(Job(), Row(Tight, Job(), Report(1)), Row(None, Job(), Report(1, "rmse")))["quality"]!["metric"]!);
 }

@@ -87,6 +87,19 @@ public class CompareTests
         Assert.All(document["ledger"]!["charges"]!.AsArray(), c => Assert.InRange((int)c!["runs"]!, 2, 3));
         Assert.Contains("1 of its 2 runs was interrupted or not begun", (string)Row(document, "hdp-vfl", "tight", 1)["sentence"]!, StringComparison.Ordinal);
         Assert.Contains("no run that ended", (string)Row(document, "one-round", epsilon: 1)["sentence"]!, StringComparison.Ordinal);
+        Assert.DoesNotContain("interrupted", (string)Row(document, "none")["sentence"]!, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Compare_InterruptedBeforeAnythingIsPaid_WritesTheRunsThatEnded()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.InterruptedAt("2 of ", "compare", "--config", scene.Job(Settings()), "--epsilons", "1", "--he", "paillier", "--report", scene.At("c.json"));
+        Assert.True(run.ExitCode == Tool.Interrupted, run.Error);
+        JsonObject document = JsonNode.Parse(File.ReadAllText(scene.At("c.json")))!.AsObject();
+        Assert.False((bool)document["complete"]!);
+        Assert.Equal(("ok", 1), ((string)Row(document, "none")["status"]!, (int)Row(document, "none")["timing"]!["repeats"]!));
+        Assert.Empty(document["ledger"]!["charges"]!.AsArray());
     }
 
     [Fact]
@@ -491,9 +504,13 @@ public class CompareTests
     [InlineData("--epsilons", "0")]
     [InlineData("--epsilons", "1,")]
     [InlineData("--epsilons", "NaN")]
+    [InlineData("--epsilons", "1,Infinity")]
+    [InlineData("--epsilons", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21")]
     [InlineData("--he", "rsa")]
     [InlineData("--repeats", "0")]
+    [InlineData("--repeats", "101")]
     [InlineData("--he-epochs", "x")]
+    [InlineData("--he-epochs", "1000001")]
     [InlineData("--delta", "0.5")]
     [InlineData("--delta", "0.1")]
     [InlineData("--delta", "0")]

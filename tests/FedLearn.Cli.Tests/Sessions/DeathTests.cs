@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Running;
 using FedLearn.Coordination;
+using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Tests.Sessions;
@@ -334,6 +335,30 @@ public class DeathTests
         Assert.All(tuning["cost"]!.AsArray(), cost => Assert.True((double)cost!["epsilon"]! > 0));
     }
 
+    /// <summary>An error that is not one candidate's own ends all runs, and what was paid is told.</summary>
+    [Fact]
+    public async Task Tune_APartyDies_WritesThePartialTableAndEndsWithItsError()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Processes are found in /proc.");
+        using var scene = new Scene();
+        using ToolProcess tool = ToolProcess.Start("train", "--config", scene.Job(Scene.Private(("transport.kind", "grpc"), ("training.epochs", 100_000))), "--cross-validate", "20", "--report", scene.At("report.json"));
+        await tool.SaysAsync("round ");
+        (int bank, _) = ToolProcess.Children(tool.Id).Single(child => child.Command.Contains("bank"));
+        const int Killed = 9;
+        ToolProcess.Send(bank, Killed);
+        ToolRun run = await tool.EndAsync();
+        Assert.True(run.ExitCode == 4, run.Error);
+        JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!, tuning = report["tuning"]!;
+        Assert.False((bool)tuning["complete"]!);
+        string id = (string)tuning["candidates"]![0]!["error"]!["id"]!;
+        Assert.StartsWith("FL4", id, StringComparison.Ordinal);
+        Assert.Contains($"({id})", run.Error, StringComparison.Ordinal);
+        Assert.Contains($"the tuning was ended by an error ({id}): 0 of its 20 runs ended, and the table is partial", report["warnings"]!.AsArray().Select(w => (string)w!));
+        // The dead party's run is charged in full, the other's by the few messages that it sent.
+        Assert.Equal([("bank", 1), ("telco", 1)], tuning["cost"]!.AsArray().Select(c => ((string)c!["party"]!, (int)c["runs"]!)));
+        Assert.Equal(1, (double)tuning["cost"]![0]!["epsilon"]!, 1e-9);
+    }
+
     [Fact]
     public async Task Ask_ProcessThatHasEnded_IsNotThere()
     {
@@ -344,5 +369,16 @@ public class DeathTests
         workers.Keep("bank", worker);
         Assert.Null(workers.Ask("bank", order));
         Assert.Null(workers.Ask("telco", order));
+    }
+
+    [Fact]
+    public void Start_SystemStartsNoProcess_SaysWhatToLookAt()
+    {
+        // No system takes an argument of so many characters.
+        string party = new('x', 1 << 18);
+        InternalFailureException error = Assert.Throws<InternalFailureException>(() => WorkerProcess.Start(party, new WorkerOrder(GrpcRelay.Train, "absent.json")));
+        Assert.Equal((RunningErrors.ChildFailed, $"party '{party}'"), (error.Id, error.Place));
+        Assert.Contains("did not start", error.Cause, StringComparison.Ordinal);
+        Assert.Equal("Look at the system's limits, or use --in-process.", error.Remedy);
     }
 }

@@ -109,6 +109,18 @@ internal sealed partial class ToolProcess : IDisposable
     /// <summary>Whether the process has a file mapped, such as an assembly.</summary>
     public bool HasMapped(string fileName) => File.ReadAllText($"/proc/{Id}/maps").Contains("/" + fileName, StringComparison.Ordinal);
 
+    /// <summary>Waits until the process has a file open.</summary>
+    public async Task OpensAsync(string path)
+    {
+        using var tick = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
+        long start = Stopwatch.GetTimestamp();
+        while (!Directory.GetFiles($"/proc/{Id}/fd").Any(file => new FileInfo(file).LinkTarget == path))
+        {
+            Assert.True(Stopwatch.GetElapsedTime(start) < Patience, $"The tool does not open {path}. It said: {Error}");
+            await tick.WaitForNextTickAsync(TestContext.Current.CancellationToken);
+        }
+    }
+
     /// <summary>SIGKILL to this process alone.</summary>
     public void Kill() => _process.Kill();
 

@@ -72,6 +72,15 @@ public class DssmTrainerTests
         Assert.All(first[0].History, point => Assert.NotNull(point.Validation));
     }
 
+    [Fact]
+    public async Task TrainAsync_LossBeyondAllNumbers_SaysWhatToLower()
+    {
+        DssmJob job = SmallRecommendation.Job(new DssmModelOptions { Precision = TowerPrecision.Float64, Gamma = 1e307 });
+        InternalFailureException error = await Assert.ThrowsAsync<InternalFailureException>(() =>
+            DssmFederation.TrainAsync(job, SmallRecommendation.Inputs(), Towers, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal((DssmErrors.Diverged, "epoch 1", "the training loss is NaN or infinite.", "Lower training.stepSize or model.gamma."), (error.Id, error.Place, error.Cause, error.Remedy));
+    }
+
     [Theory]
     [InlineData("shop")]
     [InlineData("profile")]

@@ -57,10 +57,33 @@ public class GlmPlanTests
             Assert.Equal(told, warnings.Length > 0);
             Assert.All(warnings, warning => Assert.Contains("the log of predictions", warning, StringComparison.Ordinal));
             Assert.All(warnings, warning => Assert.Equal(mean is not null, warning.EndsWith(CellsOutside.OutsideClaims, StringComparison.Ordinal)));
+            Assert.All(warnings, warning => Assert.Equal(high is not null, warning.Contains("goes to 11.51 by that measure", StringComparison.Ordinal)));
+            Assert.All(warnings, warning => Assert.Contains("Divide the labels by their usual value", warning, StringComparison.Ordinal));
         }
 
         // Probabilities of classes need no bound of labels.
-        Assert.Empty(GlmPlan.Create(Private).NarrowBounds(Private.Parties[0], 1));
+        Assert.Empty(GlmPlan.Create(Private).NarrowBounds(Private.Parties[0], .9999));
+    }
+
+    /// <summary>weightNorm times the row of every party, a free intercept beside that of the active one, and what an offset may add.</summary>
+    [Theory]
+    [InlineData(PrivacyMode.HdpVfl, false, null, "within 3 of 0")]
+    [InlineData(PrivacyMode.HdpVfl, true, null, "within 4.236 of 0")]
+    [InlineData(PrivacyMode.HdpVfl, false, 0.25, "within 3.25 of 0")]
+    [InlineData(PrivacyMode.HeDp, false, null, "within 3 of 0")]
+    public void NarrowBounds_Reach_IsThatOfAllBoundsTogether(PrivacyMode mode, bool freeIntercept, double? offsetBound, string said)
+    {
+        GlmJob job = Private with
+        {
+            Model = new() { Family = GlmFamilies.Gaussian, Intercept = freeIntercept ? GlmIntercept.Free : GlmIntercept.None },
+            Training = Private.Training with { WeightNorm = 2, OffsetBound = offsetBound, Optimizer = GlmOptimizer.Sgd },
+            Privacy = Private.Privacy with { Mode = mode },
+            Preprocessing = Private.Preprocessing! with { RowNorm = .5, Constant = false },
+            Parties = [Private.Parties[0] with { LabelRange = (0, 400) }, .. Private.Parties.Skip(1), new() { Party = new("p2", PartyRole.Passive) }],
+        };
+        string warning = Assert.Single(GlmPlan.Create(job).NarrowBounds(job.Parties[0]));
+        Assert.StartsWith($"training.weightNorm 2 keeps predictions {said} (parties x weightNorm x row bound), and data.labelRange goes to 400: without any noise", warning, StringComparison.Ordinal);
+        Assert.Contains("Subtract the label's usual value", warning, StringComparison.Ordinal);
     }
 
     /// <summary>After t steps of length s at least (1 - s L)^t of the way is left, L = parties x steepness of the residual (1, 1/4, 1/2) + l2: .95^10 = .60 of two classes by the defaults.</summary>

@@ -297,6 +297,18 @@ public class GlmPrivacyTests
         }
     }
 
+    /// <summary>Half of the square of this bound is .6 of the smallest number above 0, which stands for it: by that, rows are longer than their bound.</summary>
+    [Fact]
+    public async Task Rows_LongerThanTheClaimAssumes_AreRefusedBeforeAMessageOfTheTraining()
+    {
+        var data = VerticalData.Random(7, "gaussian", 60, 1, 1);
+        GlmJob job = Job(data, "gaussian");
+        job = job with { Preprocessing = job.Preprocessing! with { RowNorm = 2.43e-162 }, Training = job.Training with { WeightNorm = 1e160 } };
+        InternalFailureException error = await Assert.ThrowsAsync<InternalFailureException>(() => LocalFederation.TrainAsync(job, data.Inputs()));
+        Assert.Equal((GlmErrors.RowTooLong, "feature map", "a row is longer than preprocessing.rowNorm."), (error.Id, error.Place, error.Cause));
+        Assert.StartsWith("Give an ordinary preprocessing.rowNorm", error.Remedy, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Claim_Disclosed_SaysHowManyRowsItLeavesOut()
     {

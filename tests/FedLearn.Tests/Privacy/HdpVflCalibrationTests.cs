@@ -1,5 +1,6 @@
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
+using FedLearn.Privacy.Numerics;
 
 namespace FedLearn.Tests.Privacy;
 
@@ -137,15 +138,36 @@ public class HdpVflCalibrationTests
         Assert.True((exact + 10 * step) / final.Sigma + Math.Sqrt(1 << 20) / INoiseSource.LatticeScale <= final.Mu * (1 + 1e-12));
     }
 
-    [Fact]
-    public void Calibrate_WeightNoiseOfALargeBatch_ChargesTheRoundingOfItsMean()
+    [Theory]
+    [InlineData(GlmFamilyKind.Binomial, 1, 1, 1, 1)]
+    [InlineData(GlmFamilyKind.Multinomial, 3, 2, .5, 1.4142135623730951)]
+    public void Calibrate_WeightNoiseOfALargeBatch_ChargesTheRoundingOfItsMean(GlmFamilyKind family, int outputs, double rowNorm, double clip, double residual)
     {
-        PartyCalibration result = HdpVflCalibration.Calibrate(Large with { MaxColumns = 30 }, Calibration.WeightNoise, PartySide.Passive, 1, 1e-7);
-        double exact = 2.0 / 1_000_000, rounding = 2 * UnitRoundoff * 5 * (1_000_000 + 8.0);
+        HdpVflParameters job = Large with { Family = family, Outputs = outputs, RowNorm = rowNorm, ResidualClip = clip, MaxColumns = 30 };
+        PartyCalibration result = HdpVflCalibration.Calibrate(job, Calibration.WeightNoise, PartySide.Passive, 1, 1e-7);
+        double exact = 2 * rowNorm * clip / 1_000_000, rounding = 2 * UnitRoundoff * rowNorm * residual * 5 * (1_000_000 + 8.0);
         Assert.InRange(rounding, 1e-4 * exact, exact);
         NoiseCalibration gradient = result.GradientNoise!;
-        double spent = Math.Sqrt(10) * ((exact + rounding) / gradient.Sigma + Math.Sqrt(30) / INoiseSource.LatticeScale);
+        double spent = Math.Sqrt(10) * ((exact + rounding) / gradient.Sigma + Math.Sqrt(30 * outputs) / INoiseSource.LatticeScale);
         Assert.InRange(spent, gradient.Mu * (1 - 1e-9), gradient.Mu * (1 + 1e-12));
+    }
+
+    [Fact]
+    public void Calibrate_WeightNoiseOfManyColumns_ChargesTheRoundingOfMessages()
+    {
+        PartyCalibration result = HdpVflCalibration.Calibrate(Large, Calibration.WeightNoise, PartySide.Passive, 1, 1e-7);
+        Assert.True(result.ArithmeticSlack > 1e-10 * result.Sensitivity);
+        Assert.Equal(1, (result.Sensitivity + result.LatticeSlack + result.ArithmeticSlack) / result.SigmaCharged / result.MessageNoise.Mu, 1e-12);
+    }
+
+    /// <summary>A row moves its party's gradient by kappa R U C, at either side.</summary>
+    [Theory]
+    [InlineData(PartySide.Active)]
+    [InlineData(PartySide.Passive)]
+    public void Calibrate_WeightNoise_GradientMovesWithEveryBound(PartySide side)
+    {
+        PartyCalibration result = HdpVflCalibration.Calibrate(Job with { RowNorm = 1.5, ResidualClip = 3, WeightBound = 2 }, Calibration.WeightNoise, side, 1, 1e-4);
+        Assert.Equal(1, result.GradientSigma!.Value / (2 * 1.5 * 2 * 3 * Math.Sqrt(10) / (113 * result.GradientNoise!.Mu)), 1e-12);
     }
 
     private static void AssertMu(double mu, params NoiseCalibration[] parts) =>
@@ -205,14 +227,16 @@ public class HdpVflCalibrationTests
         foreach (PartySide side in Enum.GetValues<PartySide>())
             foreach (int columns in new[] { 1, 30, 3000 })
             {
-                double best = WeightNoiseShare.Best(Job, side, columns);
+                HdpVflParameters job = Job with { RowNorm = 2 };
+                double effect = side == PartySide.Active ? 1 : 0.25;
+                double best = WeightNoiseShare.Best(job, side, columns);
                 Assert.Equal(best, Enumerable.Range(1, 99_999).Select(i => i / 1e5).MinBy(Noise), 2e-5);
+                Assert.Equal(1, WeightNoiseShare.GradientNoise(job, side, columns, .5, .25) / (effect * effect * .5 * .5 * 4 / 113 + columns * .25 * .25), 1e-12);
 
                 double Noise(double share)
                 {
-                    (double own, double gradient) = side == PartySide.Active ? (2 / (1 + Math.Exp(-1)), 2) : (2.0, 2.0);
-                    double effect = side == PartySide.Active ? 1 : 0.25;
-                    return effect * effect * own * own / share / 113 + columns * gradient * gradient / (1 - share) / 113 / 113;
+                    (double own, double gradient) = side == PartySide.Active ? (2 / (1 + Math.Exp(-2)), 4) : (4.0, 4.0);
+                    return effect * effect * own * own * 4 / share / 113 + columns * gradient * gradient / (1 - share) / 113 / 113;
                 }
             }
     }
@@ -226,7 +250,15 @@ public class HdpVflCalibrationTests
         Assert.Contains(result.Warnings, text => text.Contains("1/569", StringComparison.Ordinal));
         Assert.DoesNotContain(HdpVflCalibration.Calibrate(Job, Calibration.Paper, PartySide.Active, 0.1, 1e-4).Warnings,
             text => text.Contains("above the", StringComparison.Ordinal));
+        Assert.DoesNotContain(result.Warnings, text => text.Contains("Poisson", StringComparison.Ordinal));
+        Assert.Contains(HdpVflCalibration.Calibrate(Job with { Family = GlmFamilyKind.Poisson, TargetBound = 1, StepSize = .1 }, Calibration.Paper, PartySide.Active, 1, 1e-4).Warnings,
+            text => text.Contains("Poisson", StringComparison.Ordinal));
     }
+
+    /// <summary>Weights within k are never further apart than 2 k.</summary>
+    [Fact]
+    public void Calibrate_PaperOfASmallBall_FinalWeightsStayWithinIt() =>
+        Assert.InRange(HdpVflCalibration.Calibrate(Job with { WeightNorm = .01 }, Calibration.Paper, PartySide.Passive, 1, 1e-4).FinalDrift, .02, .02 * (1 + 1e-8));
 
     [Fact]
     public void Calibrate_DeltaAboveOneRow_Warns()
@@ -272,13 +304,38 @@ public class HdpVflCalibrationTests
     [InlineData(GlmFamilyKind.Convex, 1.4, 65544)]
     public void Calibrate_WeightNoise_ChargesTheRoundingsOfAnEntry(GlmFamilyKind family, double steepness, double roundings)
     {
+        HdpVflParameters p = Sized(family);
+        double slack = HdpVflCalibration.Calibrate(p, Calibration.WeightNoise, PartySide.Active, 1, 1e-5).ArithmeticSlack;
+        Assert.Equal(1, slack / (2 * Math.Sqrt(p.Outputs) * Entry(p, steepness, roundings)), 1e-9);
+    }
+
+    /// <summary>The same section of a step: a mean of b products of R and a residual, d weights, and a residual's own rounding; a message moves by as much as the steps before it, and is rounded itself.</summary>
+    [Theory]
+    [InlineData(GlmFamilyKind.Gaussian, 2, 2, 8, 1)]
+    [InlineData(GlmFamilyKind.Binomial, 1, 1, 8, 1)]
+    [InlineData(GlmFamilyKind.Poisson, 7, 7, 8, 1)]
+    [InlineData(GlmFamilyKind.Multinomial, 1, 4, 14, 2 * 1.4142135623730951)]
+    public void Calibrate_Tight_ChargesTheRoundingsOfEveryStep(GlmFamilyKind family, double smoothness, double steepness, double roundings, double residual)
+    {
+        HdpVflParameters p = Sized(family);
+        double entry = Entry(p, steepness, roundings);
+        double step = 2 * UnitRoundoff * (.01 * 5 * (114 + 8) * 1.5 * residual * smoothness + (100 * p.Outputs + 8) * 2) + .01 * 1.5 * Math.Sqrt(p.Outputs) * entry;
+        double expected = Math.Sqrt(4 * 569 * p.Outputs) * (smoothness * 1.5 * 20 * step + entry);
+        foreach (PartySide side in Enum.GetValues<PartySide>())
+            Assert.Equal(1, HdpVflCalibration.Calibrate(p, Calibration.Tight, side, 1, 1e-5).ArithmeticSlack / expected, 1e-9);
+    }
+
+    // No number of it is 1.
+    private static HdpVflParameters Sized(GlmFamilyKind family)
+    {
         bool classes = family == GlmFamilyKind.Multinomial;
-        HdpVflParameters p = Job with
+        return Job with
         {
             Family = family,
             Outputs = classes ? 3 : 1,
             Lipschitz = family == GlmFamilyKind.Convex ? .7 : null,
             Epochs = 4,
+            StepSize = .01,
             WeightNorm = 2,
             ResidualClip = .5,
             TargetBound = 3,
@@ -287,11 +344,41 @@ public class HdpVflCalibrationTests
             RowNorm = 1.5,
             MaxColumns = 100,
         };
-        const double U = 1.0 / (1L << 53);
-        double size = 1 + .5 + 3 + (classes ? 0 : .25) + (family == GlmFamilyKind.Convex ? 3 : 0), entry = 2 * U * steepness * (5 * 108 * 3 + roundings * 2 * size);
-        double slack = HdpVflCalibration.Calibrate(p, Calibration.WeightNoise, PartySide.Active, 1, 1e-5).ArithmeticSlack;
-        Assert.Equal(1, slack / (2 * Math.Sqrt(classes ? 3 : 1) * entry), 1e-9);
     }
+
+    private static double Entry(HdpVflParameters p, double steepness, double roundings)
+    {
+        double size = 1 + .5 + 3 + p.OffsetBound + (p.Family == GlmFamilyKind.Convex ? 3 : 0);
+        return 2 * UnitRoundoff * steepness * (5 * 108 * 3 + roundings * 2 * size);
+    }
+
+    /// <summary>The rounding of received scores is charged up to 65,536 times all bounds together, and they are clipped there.</summary>
+    [Fact]
+    public void ReceivedScoreBound_SteepResiduals_IsThatOfAllBoundsTogether()
+    {
+        Assert.Equal(65_536 * (1 + .5 + 3 + .25 + 3), Sized(GlmFamilyKind.Convex).ReceivedScoreBound);
+        Assert.Equal(65_536 * (1 + .5 + 3 + 3), Sized(GlmFamilyKind.Multinomial).ReceivedScoreBound);
+        Assert.Equal(double.PositiveInfinity, Sized(GlmFamilyKind.Gaussian).ReceivedScoreBound);
+    }
+
+    /// <summary>By products of twice the digits: parts of mu never cost more than all of it, and noise is never less than its mu asks for.</summary>
+    [Fact]
+    public void PartAndWithLattice_AnyNumbers_ErrOnTheSafeSide()
+    {
+        var random = new Random(7);
+        for (int i = 0; i < 10_000; i++)
+        {
+            double mu = Math.Exp(20 * random.NextDouble() - 10), share = random.NextDouble(), sensitivity = Math.Exp(20 * random.NextDouble() - 10), lattice = mu / 2 * random.NextDouble();
+            double part = HdpVflCalibration.Part(mu, share), rest = HdpVflCalibration.Part(mu, 1 - share);
+            Assert.True((DoubleDouble.Product(part, part) + DoubleDouble.Product(rest, rest) - DoubleDouble.Product(mu, mu)).Hi <= 0);
+            double sigma = HdpVflCalibration.WithLattice(sensitivity, mu, lattice * INoiseSource.LatticeScale);
+            Assert.True((DoubleDouble.Product(sigma, mu) - DoubleDouble.Product(sigma, lattice) - sensitivity).Hi >= 0);
+        }
+    }
+
+    [Fact]
+    public void WithLattice_NoiseBeyondAllNumbers_IsRefused() =>
+        Assert.Equal(PrivacyErrors.BoundOverflow, Assert.Throws<ConfigurationException>(() => HdpVflCalibration.WithLattice(1e308, .01, 0)).Id);
 
     /// <summary>What a step of arithmetic takes the weights apart adds up over all messages, on the root of the rows of all epochs: doubling the epochs doubles it.</summary>
     [Fact]

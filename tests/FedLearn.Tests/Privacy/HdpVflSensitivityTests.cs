@@ -319,6 +319,8 @@ public class HdpVflSensitivityTests
         { PrivacyErrors.NoNullLabel, Binomial(5, 1, 1, 1) with { Unit = PrivacyUnit.Label, Adjacency = Adjacency.ZeroOut } },
         { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 4.1, 0.001) with { WeightBound = 2 } },
         { PrivacyErrors.BoundOverflow, Binomial(5, 1, 1, 1) with { WeightNorm = 1e300 } },
+        { PrivacyErrors.BoundOverflow, Binomial(5, 1, 1, 1) with { WeightNorm = 1e-136 } },
+        { PrivacyErrors.BoundOverflow, Binomial(5, 1, 1, 1) with { ResidualClip = 1e-136 } },
         { PrivacyErrors.PenaltyTooLarge, Binomial(5, 1, 1, 3, 0.7) },
         { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 7.97, 0.001) },
         { PrivacyErrors.StepTooLarge, Binomial(5, 1, 1, 2, 0.001) with { RowNorm = 2 } },

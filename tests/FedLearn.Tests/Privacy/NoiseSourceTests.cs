@@ -1,11 +1,13 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using System.Runtime.Loader;
 using System.Security.Cryptography;
+using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 
 namespace FedLearn.Tests.Privacy;
 
-public class NoiseSourceTests
+public partial class NoiseSourceTests
 {
     [Fact]
     public void TestNoise_Seed_GivesTheSameOnEveryMachine()
@@ -109,4 +111,60 @@ public class NoiseSourceTests
         Assert.True(child.ExitCode == 0, output);
         Assert.Matches("Total: [1-9]", output);
     }
+
+    // Numbers that are rounded up as the sampler makes its table are those of a processor that does not compute as the standard says.
+    [Fact]
+    public void CsprngNoise_ProcessorThatRoundsOtherwise_DrawsNothing()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64, "The rounding is set as Linux on x64 does.");
+        const int Nearest = 0, Up = 0x800;
+        Refused("FL6302", "not the one its bound was proved for", File.ReadAllBytes(typeof(CsprngNoise).Assembly.Location), draw =>
+        {
+            Assert.Equal(0, SetRounding(Up));
+            try
+            {
+                draw();
+            }
+            finally
+            {
+                _ = SetRounding(Nearest);
+            }
+        });
+    }
+
+    // A bit of ChaCha20's constant, "expand 32-byte k": the program's own check is what notices.
+    [Fact]
+    public void CsprngNoise_GeneratorThatIsDamaged_DrawsNothing()
+    {
+        byte[] program = File.ReadAllBytes(typeof(CsprngNoise).Assembly.Location);
+        int at = program.AsSpan().IndexOf("expa"u8);
+        Assert.True(at > 0);
+        program[at] ^= 1;
+        Refused("FL6303", "fails its known answers", program, draw => draw());
+    }
+
+    /// <summary>Loads the library of privacy once more, and draws.</summary>
+    private static void Refused(string id, string cause, byte[] program, Action<Action> within)
+    {
+        var apart = new AssemblyLoadContext(id, isCollectible: true);
+        object source = Activator.CreateInstance(apart.LoadFromStream(new MemoryStream(program)).GetType(typeof(CsprngNoise).FullName!)!)!;
+        var fill = source.GetType().GetMethod(nameof(CsprngNoise.Fill))!.CreateDelegate<Filling>(source);
+        Exception? error = null;
+        int[] noise = new int[100];
+        // A thread of its own, since rounding is a thread's.
+        var thread = new Thread(() => error = Record.Exception(() => within(() => fill(noise))));
+        thread.Start();
+        thread.Join();
+        Assert.Equal(typeof(InternalFailureException).FullName, error?.GetType().FullName);
+        Assert.Contains(cause, error!.Message, StringComparison.Ordinal);
+        Assert.Contains("use another machine", error.Message, StringComparison.OrdinalIgnoreCase);
+        Assert.EndsWith($"({id})", error.Message, StringComparison.Ordinal);
+        Assert.All(noise, value => Assert.Equal(0, value));
+        apart.Unload();
+    }
+
+    private delegate void Filling(Span<int> destination);
+
+    [LibraryImport("libm.so.6", EntryPoint = "fesetround")]
+    private static partial int SetRounding(int mode);
 }

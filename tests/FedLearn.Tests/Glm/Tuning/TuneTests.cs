@@ -164,6 +164,10 @@ public class TuneTests
         IReadOnlyList<GlmCandidateResult> results = await scores;
         Assert.Equal((id, null), (results[0].Error?.Id, results[1].Error?.Id));
         Assert.Equal(0.5, results[1].Mean);
+
+        // A fold before that whose figure was undefined is no reason.
+        results = await GlmTuner.ScoreAsync(1, 2, "auc", (_, fold) => fold.Index == 0 ? Task.FromResult<double?>(null) : throw new ConfigurationException(id, "here", "it fails.", "Mend it."), null);
+        Assert.Equal((id, 1), (results[0].Error?.Id, results[0].Scores.Count));
     }
 
     [Theory]

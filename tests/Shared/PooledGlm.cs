@@ -123,7 +123,7 @@ internal sealed class PooledGlm(string family, double[][] x, double[] y, double 
         free.CopyTo(Intercepts, 0);
     }
 
-    /// <summary>Projected SGD from 0 over consecutive batches: the first n mod r have one row more.</summary>
+    /// <summary>Projected SGD from 0 over consecutive batches: the first n mod r have one row more. Weights that are not finite are left as they are.</summary>
     /// <param name="epochs">Passes.</param>
     /// <param name="batches">Batches a pass, r.</param>
     /// <param name="stepSize">Step size.</param>
@@ -139,7 +139,7 @@ internal sealed class PooledGlm(string family, double[][] x, double[] y, double 
                 Step(start, size, stepSize, residualClip);
                 Project(weightNorm, widths);
                 for (int j = 0; j < Weights.Length; j++)
-                    Weights[j] = Math.Sign(Weights[j]) * Math.Max(0, Math.Abs(Weights[j]) - (stepSize * L1));
+                    Weights[j] = Math.CopySign(Math.Max(0, Math.Abs(Weights[j]) - (stepSize * L1)), Weights[j]);
                 start += size;
             }
     }

@@ -62,11 +62,14 @@ public class GlmRowWeightsTests
                     : new GlmClassWeights.Declared(family == "binomial" ? declared[..2] : declared),
             };
             GlmJob job = With(data.Job(family, training, intercept ? GlmIntercept.Free : GlmIntercept.None, l2), l1);
-            double[] actual = WeightsAsync(data, job).GetAwaiter().GetResult();
-
             PooledGlm truth = data.Pooled(family, draw.Seed, l2, intercept, l1, kind switch { 0 => null, 1 => balanced, _ => declared });
             truth.Sgd(training.Epochs!.Value, draw.Batches, training.StepSize, clip ?? double.PositiveInfinity, norm ?? double.PositiveInfinity, data.Widths);
-            VerticalData.AssertClose(intercept ? [.. truth.Weights, .. truth.Intercepts] : truth.Weights, actual, 1e-12);
+            double[] expected = intercept ? [.. truth.Weights, .. truth.Intercepts] : truth.Weights;
+            // Batches of one row of an exponential family without a clip do run away.
+            if (expected.All(double.IsFinite))
+                VerticalData.AssertClose(expected, WeightsAsync(data, job).GetAwaiter().GetResult(), 1e-12);
+            else
+                Assert.Equal(GlmErrors.Diverged, Assert.Throws<InternalFailureException>(() => WeightsAsync(data, job).GetAwaiter().GetResult()).Id);
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(TestCounts.Of(200)));
     }
 

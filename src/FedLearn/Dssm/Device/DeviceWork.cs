@@ -72,6 +72,9 @@ internal sealed class DeviceWork : IDisposable
     public IReadOnlyList<(string Name, int Length)> FederatedBlocks =>
         [.. Enumerable.Range(0, _plan.ItemOnly ? 1 : _towers.Length).Select(b => (b == 0 ? "items" : "view " + _plan.Job.Views[b - 1].Name, _offsets[b + 1] - _offsets[b]))];
 
+    /// <summary>Whether the last <see cref="Update"/> met what is no number, and left it out: in private modes alone, and for the device's own user alone.</summary>
+    public bool HasDiverged { get; private set; }
+
     /// <summary>A device's update: unclipped in mode none without a clip, else of a norm of at most C. In private modes one that is no number becomes 0: the server picks the model, and a device that gave up there would tell of its
     /// rows by whether it did, without noise.</summary>
     /// <param name="data">The device's data.</param>
@@ -83,6 +86,7 @@ internal sealed class DeviceWork : IDisposable
     public double Update(DeviceData data, ReadOnlySpan<double> model, Span<double> own, int attempt, Span<double> update)
     {
         update.Clear();
+        HasDiverged = false;
         if (_plan.Job.Privacy.Clip is not { } clip)
             return Local(data, model, own, attempt, 0, _towers.Length - 1, update);
         if (!_plan.Job.Privacy.ClipPerView)
@@ -108,7 +112,11 @@ internal sealed class DeviceWork : IDisposable
     private void Bound(Span<double> update, double bound)
     {
         if (_plan.IsPrivate && !TensorPrimitives.IsFiniteAll<double>(update))
+        {
+            HasDiverged = true;
             update.Clear();
+        }
+
         Clip(update, bound);
     }
 
@@ -205,7 +213,11 @@ internal sealed class DeviceWork : IDisposable
         {
             // Towers take numbers only. Whoever picked a model at which a step gives none would see whether this device gave up.
             if (_plan.IsPrivate && !TensorPrimitives.IsFiniteAll<double>(_local))
+            {
+                HasDiverged = true;
                 break;
+            }
+
             double now = Gradient(data, _local, attempt, step, first, count, _gradient);
             if (step == 0)
                 loss = now;
@@ -221,6 +233,8 @@ internal sealed class DeviceWork : IDisposable
         for (int v = first + 1; v <= first + count && own.Length > 0; v++)
             if (!_plan.IsPrivate || TensorPrimitives.IsFiniteAll(Block(_local, v)))
                 Block(_local, v).CopyTo(own[(_offsets[v] - _offsets[1])..]);
+            else
+                HasDiverged = true;
         return loss;
     }
 

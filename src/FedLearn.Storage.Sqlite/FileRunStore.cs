@@ -54,7 +54,7 @@ public sealed class FileRunStore : IRunStore
     public CutOffRun? Find(string party, ReadOnlyMemory<byte> termsDigest)
     {
         lock (_lock)
-            return Guard(() => Runs(party, termsDigest).Where(r => r.IsWhole).MaxBy(r => r.Written)?.CutOff);
+            return Guard(() => Runs(party, termsDigest).Where(r => r.IsWhole).MaxBy(r => (r.Number, r.Written))?.CutOff);
     }
 
     /// <inheritdoc />
@@ -77,8 +77,10 @@ public sealed class FileRunStore : IRunStore
         lock (_lock)
             return Guard(() =>
             {
+                int number = 0;
                 foreach (KeptRun old in Runs(run.Party, run.TermsDigest))
                 {
+                    number = Math.Max(number, old.Number + 1);
                     // One that another process works on is not cut off.
                     using FileLock? held = FileLock.TryTake(LockOf(old.Run.RunId));
                     if (held is not null)
@@ -87,7 +89,7 @@ public sealed class FileRunStore : IRunStore
 
                 // The rest of what they left as well.
                 Tidy();
-                return new State(this, run, Take(run.RunId), null);
+                return new State(this, run, Take(run.RunId), null, number);
             });
     }
 
@@ -103,7 +105,7 @@ public sealed class FileRunStore : IRunStore
                 try
                 {
                     if (Runs(run.Run.Party, run.Run.TermsDigest).FirstOrDefault(r => r.IsWhole && r.Run.RunId == run.Run.RunId) is { } kept)
-                        return new State(this, run.Run, held, kept.Start);
+                        return new State(this, run.Run, held, kept.Start, kept.Number);
                     held.Delete();
                     // Not lost: whoever is told to begin anew here would be charged again.
                     if (waited)
@@ -148,7 +150,7 @@ public sealed class FileRunStore : IRunStore
             if (!IsOf(state.Run) || path != PathOf(state.Run.RunId, state.Round))
                 continue;
             if (!runs.TryGetValue(state.Run.RunId, out KeptRun? run))
-                runs.Add(state.Run.RunId, run = new KeptRun(state.Run, state.Start, state.Start is null || Read(StartOf(state.Run.RunId), withContent: false)?.Hash == state.Start));
+                runs.Add(state.Run.RunId, run = new KeptRun(state.Run, state.Start, state.Number, state.Start is null || Read(StartOf(state.Run.RunId), withContent: false)?.Hash == state.Start));
             run.Rounds.Add(state.Round);
             DateTime written = File.GetLastWriteTimeUtc(path);
             run.Written = written > run.Written ? written : run.Written;
@@ -175,7 +177,7 @@ public sealed class FileRunStore : IRunStore
     private void DeleteMessages(string runId)
     {
         File.Delete(MessagesOf(runId));
-        Outbox.DeleteUnused(Path.Combine(_folder, $"{_name}.{runId}.outbox"));
+        Outbox.DeleteUnused(OutboxOf(runId));
         Outbox.DeleteUnused(Path.Combine(_folder, $"{_name}.{runId}.local.outbox"));
     }
 
@@ -184,6 +186,8 @@ public sealed class FileRunStore : IRunStore
     private string StartOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.start.state");
 
     private string MessagesOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.masked.outbox");
+
+    private string OutboxOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.outbox");
 
     private string LockOf(string runId) => Path.Combine(_folder, $"{_name}.{runId}.state.lock");
 
@@ -228,9 +232,9 @@ public sealed class FileRunStore : IRunStore
         }
     }
 
-    private void Write(RunIdentity run, int round, string? start, ReadOnlySpan<byte> state)
+    private void Write(RunIdentity run, int round, string? start, int number, ReadOnlySpan<byte> state)
     {
-        WriteFile(PathOf(run.RunId, round), run, round, start, state);
+        WriteFile(PathOf(run.RunId, round), run, round, start, number, state);
         // The two newest are kept. Which ones are sound was known when the run was found; what this process wrote is.
         foreach (string old in StatesOf(run.RunId).OrderByDescending(RoundOf).Skip(2))
             File.Delete(old);
@@ -238,9 +242,9 @@ public sealed class FileRunStore : IRunStore
 
     /// <summary>Writes a file durably and whole.</summary>
     /// <returns>Its checksum.</returns>
-    private static string WriteFile(string path, RunIdentity run, int round, string? start, ReadOnlySpan<byte> content)
+    private static string WriteFile(string path, RunIdentity run, int round, string? start, int number, ReadOnlySpan<byte> content)
     {
-        byte[] header = JsonSerializer.SerializeToUtf8Bytes(new Header(run.Party, Convert.ToHexStringLower(run.TermsDigest.Span), run.SessionId, run.RunId, round, start));
+        byte[] header = JsonSerializer.SerializeToUtf8Bytes(new Header(run.Party, Convert.ToHexStringLower(run.TermsDigest.Span), run.SessionId, run.RunId, round, start, number));
         byte[] head = new byte[HeadBytes + header.Length];
         Magic.CopyTo(head, 0);
         BinaryPrimitives.WriteInt32LittleEndian(head.AsSpan(HeadBytes - sizeof(int)), header.Length);
@@ -314,7 +318,7 @@ public sealed class FileRunStore : IRunStore
         try
         {
             return JsonSerializer.Deserialize<Header>(json) is { Party: not null, Terms: not null, Session: not null, Run: not null } header
-                ? new KeptFile(new RunIdentity(header.Party, Convert.FromHexString(header.Terms), header.Session, header.Run), header.Round, header.Start, "", default) : null;
+                ? new KeptFile(new RunIdentity(header.Party, Convert.FromHexString(header.Terms), header.Session, header.Run), header.Round, header.Start, header.Number, "", default) : null;
         }
         catch (Exception e) when (e is JsonException or FormatException)
         {
@@ -338,33 +342,38 @@ public sealed class FileRunStore : IRunStore
 
     private FedLearnException? ErrorOf(Exception e) => SqliteLedgerErrors.Of(Path.Combine(_folder, _name), e);
 
-    private sealed record Header(string Party, string Terms, string Session, string Run, int Round, string? Start);
+    // Files of earlier versions have no number.
+    private sealed record Header(string Party, string Terms, string Session, string Run, int Round, string? Start, int Number = 0);
 
     /// <summary>A file whose checksum holds.</summary>
     /// <param name="Run">The run.</param>
     /// <param name="Round">The round before which it is the state.</param>
     /// <param name="Start">Checksum of the file that holds what the run began with; null for none.</param>
+    /// <param name="Number">As that of <see cref="KeptRun"/>.</param>
     /// <param name="Hash">Its own checksum.</param>
     /// <param name="Content">What was kept.</param>
-    private sealed record KeptFile(RunIdentity Run, int Round, string? Start, string Hash, ReadOnlyMemory<byte> Content);
+    private sealed record KeptFile(RunIdentity Run, int Round, string? Start, int Number, string Hash, ReadOnlyMemory<byte> Content);
 
     /// <summary>A run that has states.</summary>
     /// <param name="Run">The run.</param>
     /// <param name="Start">Checksum of the file that holds what it began with; null for none.</param>
-    /// <param name="IsWhole">Whether that file is there.</param>
-    private sealed record KeptRun(RunIdentity Run, string? Start, bool IsWhole)
+    /// <param name="Number">Higher than that of every run of the party and these terms which had states as it began: another process worked on them, or they would have gone. Times of files say less, after a copy was put back or a clock was set.</param>
+    /// <param name="IsWhole">Whether the file of what it began with is there.</param>
+    private sealed record KeptRun(RunIdentity Run, string? Start, int Number, bool IsWhole)
     {
         public SortedSet<int> Rounds { get; } = [];
 
+        /// <summary>Of runs with one number, none of which had a state as the other began.</summary>
         public DateTime Written { get; set; }
 
         public CutOffRun CutOff => new(Run, [.. Rounds]);
     }
 
-    private sealed class State(FileRunStore store, RunIdentity run, FileLock held, string? start) : IRunState
+    private sealed class State(FileRunStore store, RunIdentity run, FileLock held, string? start, int number) : IRunState
     {
         private Messages? _messages;
         private string? _start = start;
+        private bool _unsettled;
 
         public RunIdentity Run => run;
 
@@ -382,7 +391,7 @@ public sealed class FileRunStore : IRunStore
             lock (store._lock)
                 try
                 {
-                    _start = store.StatesOf(run.RunId).Length == 0 ? WriteFile(store.StartOf(run.RunId), run, BeforeAll, null, start)
+                    _start = store.StatesOf(run.RunId).Length == 0 ? WriteFile(store.StartOf(run.RunId), run, BeforeAll, null, number, start)
                         : throw new InvalidOperationException("What a run began with is kept before its first state.");
                 }
                 catch (Exception e) when (store.ErrorOf(e) is { } error)
@@ -404,7 +413,7 @@ public sealed class FileRunStore : IRunStore
             lock (store._lock)
                 try
                 {
-                    store.Write(run, round, _start, state);
+                    store.Write(run, round, _start, number, state);
                 }
                 catch (Exception e) when (store.ErrorOf(e) is { } error)
                 {
@@ -421,21 +430,33 @@ public sealed class FileRunStore : IRunStore
                     {
                         store.DeleteStates(run.RunId);
                         _messages?.Dispose();
-                        // The ledger's, which is open while its charge is still to be settled, stays: one that does not know the run, or has settled it, left it behind when its process was killed.
+                        // The ledger's, which is open while its charge is still to be settled, stays, and the lock with it, by which the next run finds both where this process is killed before it has settled the charge.
                         store.DeleteMessages(run.RunId);
-                        held.Delete();
+                        if (!(_unsettled = File.Exists(store.OutboxOf(run.RunId))))
+                            held.Delete();
                         return true;
                     });
             }
             finally
             {
-                Dispose();
+                if (!_unsettled)
+                    Dispose();
             }
         }
 
         public void Dispose()
         {
             _messages?.Dispose();
+            if (_unsettled)
+                try
+                {
+                    held.Delete();
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                {
+                    // The next run removes it.
+                }
+
             held.Dispose();
         }
     }

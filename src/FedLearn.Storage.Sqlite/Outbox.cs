@@ -204,6 +204,9 @@ internal sealed partial class Outbox : IDisposable
         _failed = false;
     }
 
+    /// <summary>Whether a file has no room for a message beside its first page.</summary>
+    public static bool IsEmpty(string path) => new FileInfo(path) is { Exists: true, Length: <= Page };
+
     /// <summary>Removes the file of a run that nobody goes on with, unless a process has it open.</summary>
     /// <param name="path">File; it need not exist.</param>
     public static void DeleteUnused(string path)

@@ -184,7 +184,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         if (outbox.Kept > 0)
             throw SqliteLedgerErrors.ChainBroken(Path, "the run has sent messages that the ledger does not know of, so that an old copy must have been put back.");
         Budget?.Check(chain.Entries, charge, Path);
-        RemoveSettled(chain);
+        RemoveLeft(chain);
         outbox.Create();
         LedgerFile.Append(file, chain, LedgerChain.Write(charge, LedgerPeople.Keep(file, charge.DataSet), kept, _options.Clock.GetUtcNow()));
         if (kept is not null)
@@ -205,13 +205,22 @@ public sealed class SqliteLedger : IPrivacyLedger
         return chain;
     });
 
-    /// <summary>Removes what a crash right after a settlement leaves: the run's state is gone before it, so that nobody asks for the run again.</summary>
-    private void RemoveSettled(LedgerChain chain)
+    /// <summary>Removes what crashes leave: right after a settlement, where the run's state is gone before it, so that nobody asks for the run again; and before a charge, where the outbox has a first page and no message.</summary>
+    private void RemoveLeft(LedgerChain chain)
     {
-        foreach (LedgerEntry settled in chain.Entries.Where(e => e.State == ChargeState.Settled))
+        const string End = ".outbox";
+        Dictionary<string, ChargeState>? states = null;
+        string start = System.IO.Path.GetFileName(Path) + ".";
+        // The folder once: a ledger of years has more runs than files. Every run of a charge that is being made holds its own.
+        foreach (string file in Directory.EnumerateFiles(System.IO.Path.GetDirectoryName(Path)!))
         {
-            Outbox.DeleteUnused(LocalPath(settled.Charge.RunId));
-            Outbox.DeleteUnused(OutboxPath(settled.Charge.RunId));
+            string name = System.IO.Path.GetFileName(file);
+            if (name.Length < start.Length + End.Length || !name.StartsWith(start, StringComparison.Ordinal) || !name.EndsWith(End, StringComparison.Ordinal)
+                || name[start.Length..^End.Length].Split('.') is not ([{ Length: 32 }] or [{ Length: 32 }, "local"]))
+                continue;
+            states ??= chain.Entries.ToDictionary(e => e.Charge.RunId, e => e.State);
+            if (states.TryGetValue(name.Substring(start.Length, 32), out ChargeState state) ? state == ChargeState.Settled : Outbox.IsEmpty(file))
+                Outbox.DeleteUnused(file);
         }
     }
 

@@ -111,7 +111,15 @@ public sealed class FileRunStoreTests : IDisposable
             File.WriteAllBytes(_folder[file], [1]);
         using (new FileStream(_folder[open], FileMode.Open, FileAccess.ReadWrite, FileShare.None))
             run.Remove();
+        string held = $"bank.ledger.db.{Run.RunId}.state.lock";
+        Assert.Equal([other, open, held], _folder.Files);
+        run.Dispose();
         Assert.Equal([other, open], _folder.Files);
+
+        // A process that was killed before it had settled the charge leaves its lock, by which the next run finds what nobody asks for again.
+        File.WriteAllBytes(_folder[held], []);
+        using IRunState next = Open().Begin(RunStoreConformance.Identity(4));
+        Assert.Equal([other, $"bank.ledger.db.{next.Run.RunId}.state.lock"], _folder.Files);
     }
 
     // What a process leaves that was killed before it had written its charge: the state before round 0, and the outbox that was made first.
@@ -442,6 +450,24 @@ public sealed class FileRunStoreTests : IDisposable
         Assert.Equal(newer.Run.RunId, Found!.Run.RunId);
         File.SetLastWriteTimeUtc(PathOf(1), DateTime.UnixEpoch.AddMinutes(5));
         Assert.Equal(Run.RunId, Found!.Run.RunId);
+    }
+
+    /// <summary>Another process worked on the run before as this one began. Copies that are put back have other times, and so have files of a clock that was set.</summary>
+    [Fact]
+    public void Find_RunThatBeganAfterAStateOfAnother_IsTheOneWhateverTheTimesOfFiles()
+    {
+        using IRunState older = Open().Begin(Run);
+        older.Write(1, [1]);
+        using IRunState newer = Open().Begin(RunStoreConformance.Identity(10));
+        newer.Write(1, [1]);
+        older.Write(2, [1]);
+        File.SetLastWriteTimeUtc(PathOf(2), DateTime.UtcNow.AddYears(1));
+        Assert.Equal(newer.Run.RunId, Found!.Run.RunId);
+        newer.Dispose();
+        using IRunState again = Open().Continue(Found!);
+        again.Write(2, [1]);
+        File.Delete(_folder[$"bank.ledger.db.{newer.Run.RunId}.round-1.state"]);
+        Assert.Equal(newer.Run.RunId, Found!.Run.RunId);
     }
 
     /// <summary>Each file is whole, and of the same run: that they are of one beginning their checksums tell.</summary>

@@ -135,6 +135,33 @@ public sealed class SqliteLedgerTests : IDisposable
         Assert.Single(_folder.Files);
     }
 
+    // A process that dies before its charge leaves the first page of its outbox; one that lost its ledger to an older copy leaves messages, which that ledger must go on to refuse.
+    [Fact]
+    public void Reserve_FilesThatCrashesLeft_RemovesThoseOfNoUse()
+    {
+        SqliteLedger ledger = New();
+        string Made(string name, bool message)
+        {
+            string runId = PrivacyCharge.NewRunId();
+            using Outbox made = Storage.Sqlite.Outbox.Open($"{ledger.Path}.{runId}{name}.outbox", Convert.FromHexString(runId), 8);
+            made.Create();
+            if (message)
+                made.Keep(0, [1]);
+            return $"{Path.GetFileName(ledger.Path)}.{runId}{name}.outbox";
+        }
+
+        string[] left = [Made("", false), Made(".local", false)], stay = [Made("", true), Made(".masked", false)];
+        PrivacyCharge begun = Charges.Gaussian(), open = Charges.Gaussian();
+        ledger.Reserve(begun).Dispose();
+        foreach (string file in left)
+            Assert.DoesNotContain(file, _folder.Files);
+        string held = Made("", false);
+        using (new FileStream(_folder[held], FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+        using (ledger.Reserve(open))
+            Assert.Equal(((string[])[.. stay, held, Path.GetFileName(Outbox(ledger, begun)), Path.GetFileName(Outbox(ledger, open))]).Order(StringComparer.Ordinal),
+                _folder.Files.Where(f => f.EndsWith(".outbox", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
+    }
+
     // As a charge would: one that can be read alone fails here, before a peer is met.
     [Fact]
     public void Check_LedgerThatOthersWrite_WaitsForThem()

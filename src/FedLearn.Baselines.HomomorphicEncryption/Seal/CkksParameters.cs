@@ -91,6 +91,9 @@ internal static class CkksParameters
     {
         if (bytes[0] != 0x5E || bytes[1] != 0xA1 || bytes[2] != HeaderBytes || bytes[3] != 4 || bytes[6] != 0 || bytes[7] != 0)
             throw new CipherException(id, "It is no object of SEAL 4.");
+        // They write one form under different numbers, and every engine reads it. A later number may be of another form; some engines would refuse it themselves, and others would not look.
+        if (bytes[4] is < 1 or > 4)
+            throw new CipherException(id, "It is of a minor version of SEAL that is not 4.1 to 4.4.");
         if (bytes[5] != 0)
             throw new CipherException(id, "It is compressed.");
         if (UInt64(bytes, 8) != (ulong)length)

@@ -138,22 +138,7 @@ internal static class CostMeter
 
         double Writes(int bytes)
         {
-            using IPrivacyReservation reservation = new SqliteLedger(path).Reserve(new PrivacyCharge
-            {
-                RunId = PrivacyCharge.NewRunId(),
-                Party = "measurement",
-                DataSet = DataSetIdentity.Of([]),
-                JobName = "measurement",
-                JobDigest = "",
-                Mechanism = "measurement",
-                Claim = "none",
-                Parameters = "{}",
-                Unit = PrivacyUnit.Record,
-                Adjacency = Adjacency.ReplaceOne,
-                Messages = CostMeter.Writes,
-                PureEpsilon = 0,
-                MuSquared = 0,
-            });
+            using IPrivacyReservation reservation = new SqliteLedger(path).Reserve(GlmWarmup.ChargeOf("measurement", CostMeter.Writes, muSquared: 0));
             byte[] message = new byte[bytes];
             reservation.Prepare(bytes, CostMeter.Writes);
             double[] times = new double[CostMeter.Writes];

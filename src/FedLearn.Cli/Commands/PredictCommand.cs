@@ -63,7 +63,7 @@ internal static class PredictCommand
         foreach (JsonObject other in documents.Skip(1))
         {
             ReportParts.AddAlignment(document, other);
-            PartyDocument.Union(document["warnings"]!.AsArray(), other["warnings"]!.AsArray());
+            ReportParts.Union(document["warnings"]!.AsArray(), other["warnings"]!.AsArray());
             document["parties"]?.AsArray().Add(other["parties"]![0]!.DeepClone());
         }
 

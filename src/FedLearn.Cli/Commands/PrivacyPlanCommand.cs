@@ -8,6 +8,7 @@ using FedLearn.Coordination;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 
 namespace FedLearn.Cli.Commands;
 
@@ -36,6 +37,8 @@ internal static class PrivacyPlanCommand
             """
             Show what the privacy of a job costs, before any data is touched: mu and noise of each party under each calibration, what its sensitivity is
             made of, what twice and half of the epochs, batches, step size and weight norm would cost, and which calibration is best at this budget.
+
+            Of modes he and he+dp it shows the rounds, and whether the steps are too short for them.
 
             For modes hdp-vfl and none with optimiser sgd, it also shows messages, bytes and seconds of each party; for a private job the same job in
             mode none beside it. Bytes are exact. Those before and after the rounds depend on the number of test rows; the output says where that is an
@@ -73,7 +76,7 @@ internal static class PrivacyPlanCommand
     private static async Task<PrivacyPlan> PlanAsync(GlmRunFile run, GlmPlan plan, int? given, CostPlan.Setting setting, bool measure, TextWriter error, CancellationToken stop)
     {
         string? unknown = CostPlan.Unknown(run.Job);
-        if (!plan.Private && unknown is not null)
+        if (plan.Mode == PrivacyMode.None && unknown is not null)
             throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", $"the mode adds no noise, so that there is none to plan, and {unknown}",
                 "Set privacy.mode to hdp-vfl, with epsilon and delta; or, for seconds and bytes without noise, privacy.mode to none and training.optimizer to sgd.");
         if (given < 1)
@@ -123,19 +126,23 @@ internal static class PrivacyPlanCommand
     // The place where a privacy mode adds its own plan.
     private static PrivacyPlan Plan(GlmRunFile run, GlmPlan plan, int rows) => plan.Job.Privacy.Mode switch
     {
-        PrivacyMode.None => Plain(plan, rows),
+        PrivacyMode.None => Plain(plan, rows, "none", "no noise"),
+        PrivacyMode.He => Plain(plan, rows, "he", "no noise"),
         PrivacyMode.HdpVfl => HdpVflPlan.Of(run, plan, rows),
         PrivacyMode.OneRound => OneRoundPlan.Of(plan, rows),
-        PrivacyMode.HeDp => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode",
-            "the noise of he+dp rests on the columns of all parties together and on the error of the scheme, which are known when a session begins.", "Train: the report has sigma and what it rests on."),
+        PrivacyMode.HeDp => Plain(plan, rows, "he+dp", "the noise rests on the columns of all parties together and on the error of the scheme, which are known when a session begins: the report of train has it"),
         _ => throw new ConfigurationException(CliErrors.NothingToPlan, $"{run.Path}: privacy.mode", "a job of mode label-dp has nothing to plan: its labels of M classes become another class with probability (M - 1)/(M - 1 + e^epsilon), once.", "Plan a job of mode hdp-vfl or one-round."),
     };
 
-    private static PrivacyPlan Plain(GlmPlan plan, int rows)
+    /// <summary>What is known of a job without a calibration: its rounds, and whether they are enough.</summary>
+    private static PrivacyPlan Plain(GlmPlan plan, int rows, string mode, string noise)
     {
-        int batches = plan.Layout(rows).Count;
-        return new(new JsonObject { ["mode"] = "none", ["rows"] = rows, ["batches"] = batches, ["epochs"] = plan.Epochs },
-            [string.Create(CultureInfo.InvariantCulture, $"none: {rows} training {Diagnostics.Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {batches} = {(long)plan.Epochs * batches} {Diagnostics.Counted.Noun((long)plan.Epochs * batches, "message")} a party; no noise")]);
+        BatchLayout layout = plan.Layout(rows);
+        long messages = (long)plan.Epochs * layout.Count;
+        var document = new JsonObject { ["mode"] = mode, ["rows"] = rows, ["batches"] = layout.Count, ["epochs"] = plan.Epochs };
+        List<string> lines = [string.Create(CultureInfo.InvariantCulture, $"{mode}: {rows} training {Diagnostics.Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {layout.Count} = {messages} {Diagnostics.Counted.Noun(messages, mode == "none" ? "message" : "round")}{(mode == "none" ? " a party" : "")}; {noise}")];
+        Warn(document, lines, [.. plan.ShortSteps(layout)]);
+        return new(document, lines);
     }
 
     /// <summary>Training and test rows at most, as the files tell without their ids, with a sentence that says so.</summary>

@@ -235,7 +235,9 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
             Ledger = ledger,
             Alignment = OwnAlignmentOf(party, name, ledger),
         };
-        return (own, new DssmPartyOptions(new PartyDescription(name, role)) { Budget = OwnBudget(party, role, jobPrivacy, privacy) });
+        // Only a party that noises needs any.
+        bool noises = privacy.IsPrivate && privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
+        return (own, new DssmPartyOptions(new PartyDescription(name, role)) { Budget = OwnBudget(party, jobPrivacy, (_jobEpsilon, _jobDelta), ModeRemedy, noises) });
     }
 
     // Whether the active party has a view is a term of the job. Where its machine names its tables in a file of its own, the job has to say it.
@@ -254,25 +256,6 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         if (party.Has(key))
             tower.Require("torchScript", "Name a TorchScript module, such as \"tower.pt\".");
         return tower.FilePath("torchScript");
-    }
-
-    // A party may replace epsilon, delta or both; what it leaves out is the job's. Only a party that noises needs any.
-    private PrivacyBudget? OwnBudget(Section party, PartyRole role, Section jobPrivacy, DssmPrivacyOptions privacy)
-    {
-        Section own = party.Object("privacy");
-        if (!privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings) || !privacy.IsPrivate)
-        {
-            RequireMode(jobPrivacy, own, ModeRemedy, "epsilon", "delta");
-            Ignore(own, "epsilon", "delta");
-            return null;
-        }
-
-        (double? epsilon, double? delta) = Budget(own);
-        if (!own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
-            own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
-        if (!own.Has("delta") && !jobPrivacy.Has("delta"))
-            own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
-        return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
     }
 
     private static bool MaskedSum(Section file, DssmModelOptions model, (DssmRunFileParty Own, DssmPartyOptions)[] parties)

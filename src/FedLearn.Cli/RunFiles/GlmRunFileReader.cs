@@ -487,7 +487,9 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Ledger = ledger,
             Alignment = OwnAlignmentOf(party, name, ledger),
         };
-        return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, jobPrivacy, mode), LabelRange = data?.LabelRange });
+        // Not asked for in he+dp, where one noise protects a person's rows at all parties, and a party's own budget is refused.
+        PrivacyBudget? budget = OwnBudget(party, jobPrivacy, (_jobEpsilon, _jobDelta), ModeRemedy, GlmPlan.IsPrivate(mode), isRequired: mode != PrivacyMode.HeDp, isPure: mode == PrivacyMode.LabelDp);
+        return (own, new GlmPartyOptions { Party = new PartyDescription(name, role), Budget = budget, LabelRange = data?.LabelRange });
     }
 
     private void CheckLabelWords(bool ofPartyFile, Section party, int words, IGlmFamily family)
@@ -497,32 +499,6 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             party.Fault(RunFileErrors.Contradiction, key, $"words stand for classes, and the {family.Name} family predicts numbers.", "Leave them out, or choose binomial or multinomial.");
         else if (_classes is { } classes && words != classes)
             party.Fault(RunFileErrors.Contradiction, key, $"there {Counted.Noun(words, "is", "are")} {words} {Counted.Noun(words, "word")} for {classes} classes.", "Name one word a class, that of class 0 first.");
-    }
-
-    // A party may replace epsilon, delta or both; what it leaves out is the job's.
-    private PrivacyBudget? OwnBudget(Section party, Section jobPrivacy, PrivacyMode mode)
-    {
-        Section own = party.Object("privacy");
-        if (!GlmPlan.IsPrivate(mode))
-        {
-            RequireMode(jobPrivacy, own, ModeRemedy, "epsilon", "delta");
-            Ignore(own, "epsilon", "delta");
-            return null;
-        }
-
-        (double? epsilon, double? delta) = Budget(own);
-        if (mode == PrivacyMode.LabelDp)
-        {
-            Ignore(own, "delta");
-            delta = 0;
-        }
-
-        // Not asked for in he+dp, where one noise protects a person's rows at all parties, and a party's own budget is refused.
-        if (mode != PrivacyMode.HeDp && !own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
-            own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
-        if (mode is not (PrivacyMode.HeDp or PrivacyMode.LabelDp) && !own.Has("delta") && !jobPrivacy.Has("delta"))
-            own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
-        return party.Has("privacy") && (epsilon ?? _jobEpsilon) is { } e && (delta ?? _jobDelta) is { } d ? new PrivacyBudget(e, d) : null;
     }
 
     /// <summary>The table that a party of job.json, or a party.json, names under <c>data</c>; null when it names none.</summary>

@@ -92,6 +92,38 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
         return (epsilon, delta);
     }
 
+    /// <summary>A party's own budget: it may replace epsilon, delta or both, and what it leaves out is the job's. Null where it replaces nothing.</summary>
+    /// <param name="party">The party.</param>
+    /// <param name="jobPrivacy">The job's <c>privacy</c>.</param>
+    /// <param name="job">Epsilon and delta of the job.</param>
+    /// <param name="remedy">As that of <see cref="RequireMode"/>.</param>
+    /// <param name="noises">Whether the party adds noise; else its budget has no effect.</param>
+    /// <param name="isRequired">Whether the party or the job must have one.</param>
+    /// <param name="isPure">Whether delta is 0, whatever is written.</param>
+    protected PrivacyBudget? OwnBudget(Section party, Section jobPrivacy, (double? Epsilon, double? Delta) job, string remedy, bool noises, bool isRequired = true, bool isPure = false)
+    {
+        Section own = party.Object("privacy");
+        if (!noises)
+        {
+            RequireMode(jobPrivacy, own, remedy, "epsilon", "delta");
+            Ignore(own, "epsilon", "delta");
+            return null;
+        }
+
+        (double? epsilon, double? delta) = Budget(own);
+        if (isPure)
+        {
+            Ignore(own, "delta");
+            delta = 0;
+        }
+
+        if (isRequired && !own.Has("epsilon") && !jobPrivacy.Has("epsilon"))
+            own.Require("epsilon", "Write a finite number above 0 here, or for all parties as privacy.epsilon.");
+        if (isRequired && !isPure && !own.Has("delta") && !jobPrivacy.Has("delta"))
+            own.Require("delta", "Write a number above 0 and below 0.1 here, or for all parties as privacy.delta.");
+        return party.Has("privacy") && (epsilon ?? job.Epsilon) is { } e && (delta ?? job.Delta) is { } d ? new PrivacyBudget(e, d) : null;
+    }
+
     /// <summary>Whether a text can be the name of a party: it becomes part of file names (NAME.model.json, NAME.ledger.db) and travels in headers.</summary>
     internal static bool IsPartyName(string name) =>
         name.Length is > 0 and <= 64 && char.IsAsciiLetterOrDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');

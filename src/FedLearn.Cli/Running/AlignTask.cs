@@ -181,7 +181,7 @@ internal static class AlignTask
     private static JsonObject Document(GlmRunFile run, GlmRunFileParty self, SessionAgreement agreement, IdTable table, Found found, NotedLog log, IReadOnlyList<IPartyChannel> channels,
         string? index, double seconds) => new()
         {
-            ["tool"] = PartyDocument.Tool(),
+            ["tool"] = ReportParts.Tool(),
             ["job"] = new JsonObject { ["name"] = run.Name, ["digest"] = Convert.ToHexStringLower(agreement.JobDigest.Span) },
             ["alignment"] = new JsonObject
             {
@@ -190,8 +190,8 @@ internal static class AlignTask
                 ["output"] = JobAlignment.WordOf(run.Alignment.Output),
                 ["proof"] = run.Alignment.Proof,
                 ["commonRows"] = found.Size,
-                ["leaks"] = PartyDocument.Texts(found.Leaks),
-                ["warnings"] = PartyDocument.Texts([.. found.Warnings, .. SmallOverlap.Warnings(self.Name, table.Ids.Length, found.Size), .. run.Transport.Party?.Warnings(self.Name) ?? []]),
+                ["leaks"] = ReportParts.Texts(found.Leaks),
+                ["warnings"] = ReportParts.Texts([.. found.Warnings, .. SmallOverlap.Warnings(self.Name, table.Ids.Length, found.Size), .. run.Transport.Party?.Warnings(self.Name) ?? []]),
             },
             ["parties"] = new JsonArray(new JsonObject
             {
@@ -206,7 +206,7 @@ internal static class AlignTask
                 ["idsPerSecond"] = seconds > 0 ? table.Ids.Length / seconds : null,
                 ["bytesSent"] = channels.Sum(c => c.Statistics.BytesSent),
                 ["bytesReceived"] = channels.Sum(c => c.Statistics.BytesReceived),
-                ["peakMemoryBytes"] = PartyDocument.PeakMemory(),
+                ["peakMemoryBytes"] = ReportParts.PeakMemory(),
                 ["transport"] = PartyTransport.Document(run.Transport),
                 ["sessions"] = new JsonArray([.. log.Sessions.Select(s => (JsonNode)new JsonObject
                 {

@@ -122,8 +122,8 @@ internal sealed class AlignedBefore(string folder, string party) : IEntityAlignm
     {
         ["ids"] = Digest(ids),
         ["rows"] = Convert.ToBase64String(MemoryMarshal.AsBytes<int>(aligned.Rows)),
-        ["leaks"] = PartyDocument.Texts(aligned.Leaks),
-        ["warnings"] = PartyDocument.Texts(aligned.Warnings),
+        ["leaks"] = ReportParts.Texts(aligned.Leaks),
+        ["warnings"] = ReportParts.Texts(aligned.Warnings),
     }.ToJsonString());
 
     /// <inheritdoc />

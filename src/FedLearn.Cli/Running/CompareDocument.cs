@@ -43,7 +43,7 @@ internal static class CompareDocument
         // A notice of one row is a notice of all.
         if (results.SelectMany(r => r.Reports).Select(d => (string?)d["notice"]).FirstOrDefault(n => n is not null) is { } notice)
             document["notice"] = notice;
-        document["tool"] = PartyDocument.Tool();
+        document["tool"] = ReportParts.Tool();
         document["machine"] = new JsonObject
         {
             ["cores"] = Environment.ProcessorCount,

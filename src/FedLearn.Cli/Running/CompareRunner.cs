@@ -115,7 +115,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
             throw results[0].Error!;
         }
 
-        notes.AddRange(ShortSteps(results[0]));
+        notes.AddRange(results.Where(r => r.Case is { Mode: "none" or "he", Epochs: null }).SelectMany(ShortSteps).Distinct());
         if (!IsProcesses(plain))
             notes.Add("All parties ran in one process, whose peak memory cannot be told apart by row: it is not compared.");
         return CompareDocument.Of(plain, DigestAlone(), request, IsProcesses(plain), results, notes, ledger);
@@ -188,10 +188,10 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
                 "Take parties[].privacy out of the file that is compared.");
     }
 
-    /// <summary>What the steps of the job leave undone without any noise, in the plain row too.</summary>
-    private static IEnumerable<string> ShortSteps(CompareResult plain)
+    /// <summary>What the steps of the job leave undone without any noise, in the plain row too; of standardised columns only a row under encryption can tell.</summary>
+    private static IEnumerable<string> ShortSteps(CompareResult row)
     {
-        if (plain is not { Run: { } run, Reports: [JsonObject report, ..] })
+        if (row is not { Run: { } run, Reports: [JsonObject report, ..] })
             return [];
         GlmPlan plan = GlmPlan.Create(run.Job);
         return plan.ShortSteps(plan.Layout((int)report["rows"]!["train"]!));

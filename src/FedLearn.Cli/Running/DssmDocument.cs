@@ -93,7 +93,7 @@ internal static class DssmDocument
             ["epsilon"] = null,
             ["delta"] = null,
             ["claims"] = new JsonArray(),
-            ["warnings"] = PartyDocument.Texts(!run.Job.Privacy.IsPrivate ? [] : self.Role == PartyRole.Active ? [DssmClaims.ReportItself]
+            ["warnings"] = Texts(!run.Job.Privacy.IsPrivate ? [] : self.Role == PartyRole.Active ? [DssmClaims.ReportItself]
                 : (string[])["this evaluation disclosed the party's vectors of the evaluated events once more; no claim of the training covers them"]),
         };
         party["model"] = Model(model);
@@ -226,9 +226,9 @@ internal static class DssmDocument
             ["secureNoise"] = c is null ? null : statement.SecureNoise,
             ["noise"] = c is null ? null : statement.SecureNoise ? CsprngNoise.AccuracyStatement : DssmRunFile.TestNoiseNotice,
             ["ledger"] = statement.Spent is { } spent && statement.Budget is { } budget ? Ledger(spent, self.Ledger, budget.Delta) : null,
-            ["claims"] = PartyDocument.Texts(statement.Claims),
-            ["disclosures"] = PartyDocument.Texts(statement.Disclosures),
-            ["warnings"] = PartyDocument.Texts(statement.Warnings),
+            ["claims"] = Texts(statement.Claims),
+            ["disclosures"] = Texts(statement.Disclosures),
+            ["warnings"] = Texts(statement.Warnings),
         };
     }
 
@@ -252,7 +252,7 @@ internal static class DssmDocument
             {
                 ["unit"] = Kebab(unit),
                 ["claim"] = (string?)noising[0]["privacy"]!["claim"],
-                ["parties"] = PartyDocument.Texts(figures.Select(f => f.Name)),
+                ["parties"] = Texts(figures.Select(f => f.Name)),
                 ["mu"] = sum.Mu,
                 ["epsilon"] = Finite(sum.Epsilon),
                 ["delta"] = sum.Delta,
@@ -264,7 +264,7 @@ internal static class DssmDocument
 
     private static JsonObject Timing(DssmTiming timing) => new()
     {
-        // Measured around all of the party's work, see PartyDocument.SetTotal and Merge.
+        // Measured around all of the party's work, see ReportParts.SetTotal and Merge.
         ["totalSeconds"] = null,
         ["trainingSeconds"] = timing.Training,
         ["epochs"] = timing.Epochs,

@@ -78,7 +78,7 @@ internal static class DssmTasks
                 Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
             document["alignment"] = DssmDocument.Alignment(run, result.SharedUsers);
             document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = Words.Of(self.Role), ["releases"] = DssmDocument.Releases(result.Sent) });
-            document["warnings"] = PartyDocument.Texts(Warnings(run, self, request));
+            document["warnings"] = ReportParts.Texts(Warnings(run, self, request));
             return document;
         });
     });
@@ -188,7 +188,7 @@ internal static class DssmTasks
         document["k"] = request.K;
         document["items"] = items.Ids.Count;
         document["modelVersion"] = items.ModelVersion;
-        document["vectors"] = request.Vectors is null ? null : PartyDocument.Texts(request.Exports);
+        document["vectors"] = request.Vectors is null ? null : ReportParts.Texts(request.Exports);
         if (unknown > 0)
             document["note"] = popularity is null ? $"{unknown} of {lists.Length} {Counted.Noun(lists.Length, "user")} {Counted.Noun(unknown, "is", "are")} known to no view and got no list: in a private job the popularity of items is a release of its own"
                 : $"{unknown} of {lists.Length} {Counted.Noun(lists.Length, "user")} {Counted.Noun(unknown, "is known to no view; the list has", "are known to no view; their lists are")} the most popular items";

@@ -59,7 +59,7 @@ internal static class GlmTasks
                 ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
                 ["note"] = notes.Length == 0 ? null : string.Join(" ", notes),
                 ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
-                ["warnings"] = PartyDocument.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (GlmPlan.IsPrivate(run.Job.Privacy.Mode) ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
+                ["warnings"] = ReportParts.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (GlmPlan.IsPrivate(run.Job.Privacy.Mode) ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
             };
         });
     });

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Baselines.HomomorphicEncryption;
@@ -135,15 +133,6 @@ internal static class PartyDocument
         return report;
     }
 
-    /// <summary>What made the report.</summary>
-    internal static JsonObject Tool() => new()
-    {
-        ["name"] = "fedlearn",
-        ["version"] = typeof(PartyDocument).Assembly.GetName().Version!.ToString(3),
-        ["runtime"] = RuntimeInformation.FrameworkDescription,
-        ["os"] = RuntimeInformation.OSDescription,
-    };
-
     /// <summary>One report from those of all parties: the active party's, with everybody's figures.</summary>
     /// <param name="documents">One report a party, the active party's first.</param>
     /// <param name="totalSeconds">Wall-clock seconds from reading the run file to the last result.</param>
@@ -168,13 +157,6 @@ internal static class PartyDocument
             merged["combinedPrivacy"] = combined;
         merged["timing"]!["totalSeconds"] = totalSeconds;
         return merged;
-    }
-
-    /// <summary>Adds the texts that are not there yet.</summary>
-    internal static void Union(JsonArray texts, JsonArray others)
-    {
-        foreach (string text in others.Select(o => (string)o!).Where(o => !texts.Any(known => (string)known! == o)))
-            texts.Add(text);
     }
 
     private static JsonObject Party(GlmPartyResult result, GlmJob job, RunFileLedger ledger, TransportSettings transport)
@@ -303,13 +285,6 @@ internal static class PartyDocument
         };
     }
 
-    /// <summary>Says in a party's report how long its part took, from before it read its data. What a task inside of another one has said stays: it began earlier.</summary>
-    internal static void SetTotal(JsonObject document, TimeSpan total)
-    {
-        foreach (JsonObject timing in document["parties"]?.AsArray().Select(p => p!["timing"]).OfType<JsonObject>() ?? [])
-            timing["totalSeconds"] ??= total.TotalSeconds;
-    }
-
     private static JsonObject Timing(GlmTiming timing) => new()
     {
         // Measured around all of the party's work, see SetTotal and Merge.
@@ -325,15 +300,5 @@ internal static class PartyDocument
 
     private static JsonObject? Metrics(MetricSet? metrics) => metrics is null ? null : ReportParts.Metrics(metrics.Named());
 
-    /// <summary>Sentences as an array.</summary>
-    internal static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
-
     private static string Camel(string name) => JsonNamingPolicy.CamelCase.ConvertName(name);
-
-    /// <summary>Most memory that this process has had.</summary>
-    internal static long PeakMemory()
-    {
-        using Process self = Process.GetCurrentProcess();
-        return self.PeakWorkingSet64;
-    }
 }

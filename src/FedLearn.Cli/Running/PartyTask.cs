@@ -44,7 +44,7 @@ internal sealed class PartyTask(string name, SessionTerms terms, Func<Cancellati
             Run = async (agreement, channels, stop) =>
             {
                 JsonObject document = await ready.Run(agreement, channels, stop).ConfigureAwait(false);
-                PartyDocument.SetTotal(document, Stopwatch.GetElapsedTime(start));
+                ReportParts.SetTotal(document, Stopwatch.GetElapsedTime(start));
                 return document;
             },
         };

@@ -99,7 +99,7 @@ internal sealed record PartyTransport
             ["reach"] = l.IsLocal ? "loopback" : "network",
             ["encrypted"] = l.IsEncrypted,
             ["identifiedBy"] = !l.IsEncrypted ? null : l.Pins.Count > 0 ? "pin" : "authority",
-            ["pins"] = PartyDocument.Texts(l.Pins),
+            ["pins"] = ReportParts.Texts(l.Pins),
         })]);
         return document;
     }

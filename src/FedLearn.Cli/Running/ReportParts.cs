@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
@@ -18,7 +20,7 @@ internal static class ReportParts
         var report = new JsonObject();
         if (notice is not null)
             report["notice"] = notice;
-        report["tool"] = PartyDocument.Tool();
+        report["tool"] = Tool();
         return report;
     }
 
@@ -30,8 +32,8 @@ internal static class ReportParts
     {
         report["parties"] = new JsonArray(party);
         report["roles"] = new JsonArray(new JsonObject { ["role"] = "coordinator", ["hostedBy"] = coordinator });
-        report["ignored"] = PartyDocument.Texts(ignored);
-        report["warnings"] = PartyDocument.Texts(warnings);
+        report["ignored"] = Texts(ignored);
+        report["warnings"] = Texts(warnings);
     }
 
     /// <summary>Begins the part about a party.</summary>
@@ -42,7 +44,7 @@ internal static class ReportParts
         ["bytesSent"] = traffic.BytesSent,
         ["bytesReceived"] = traffic.BytesReceived,
         ["messagesSent"] = traffic.MessagesSent,
-        ["peakMemoryBytes"] = PartyDocument.PeakMemory(),
+        ["peakMemoryBytes"] = PeakMemory(),
         ["transport"] = PartyTransport.Document(transport),
     };
 
@@ -73,15 +75,15 @@ internal static class ReportParts
     {
         ["method"] = AlignmentChoice.Name(method),
         ["commonRows"] = common,
-        ["leaks"] = PartyDocument.Texts(leaks),
-        ["warnings"] = PartyDocument.Texts(warnings),
+        ["leaks"] = Texts(leaks),
+        ["warnings"] = Texts(warnings),
     };
 
     /// <summary>Adds what another party says of the alignment: each knows its own ids only, and what there is to say of them.</summary>
     public static void AddAlignment(JsonObject report, JsonObject other)
     {
         foreach (string part in (string[])["leaks", "warnings"])
-            PartyDocument.Union(report["alignment"]![part]!.AsArray(), other["alignment"]![part]!.AsArray());
+            Union(report["alignment"]![part]!.AsArray(), other["alignment"]![part]!.AsArray());
     }
 
     /// <summary>What the party's rows have cost over all jobs, for replacing a row: at the delta of the lifetime budget, else of the job.</summary>
@@ -117,4 +119,37 @@ internal static class ReportParts
 
     /// <summary>A word of the library as reports and run files write it.</summary>
     public static string Kebab<T>(T word) where T : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(word.ToString());
+
+    /// <summary>What made the report.</summary>
+    public static JsonObject Tool() => new()
+    {
+        ["name"] = "fedlearn",
+        ["version"] = typeof(ReportParts).Assembly.GetName().Version!.ToString(3),
+        ["runtime"] = RuntimeInformation.FrameworkDescription,
+        ["os"] = RuntimeInformation.OSDescription,
+    };
+
+    /// <summary>Adds the texts that are not there yet.</summary>
+    public static void Union(JsonArray texts, JsonArray others)
+    {
+        foreach (string text in others.Select(o => (string)o!).Where(o => !texts.Any(known => (string)known! == o)))
+            texts.Add(text);
+    }
+
+    /// <summary>Says in a party's report how long its part took, from before it read its data. What a task inside of another one has said stays: it began earlier.</summary>
+    public static void SetTotal(JsonObject document, TimeSpan total)
+    {
+        foreach (JsonObject timing in document["parties"]?.AsArray().Select(p => p!["timing"]).OfType<JsonObject>() ?? [])
+            timing["totalSeconds"] ??= total.TotalSeconds;
+    }
+
+    /// <summary>Sentences as an array.</summary>
+    public static JsonArray Texts(IEnumerable<string> texts) => new([.. texts.Select(t => (JsonNode)t)]);
+
+    /// <summary>Most memory that this process has had.</summary>
+    public static long PeakMemory()
+    {
+        using Process self = Process.GetCurrentProcess();
+        return self.PeakWorkingSet64;
+    }
 }

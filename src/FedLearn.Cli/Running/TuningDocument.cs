@@ -103,7 +103,7 @@ internal sealed class TuningTotals(JsonObject first)
                     privacy["claims"] = new JsonArray(Claim(run.Job, tuning, cost));
             }
 
-            privacy["warnings"] = PartyDocument.Texts(warnings.Distinct());
+            privacy["warnings"] = ReportParts.Texts(warnings.Distinct());
         }
 
         return document;

@@ -82,7 +82,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         document ??= (_totals ?? new TuningTotals(ReportParts.ReadBack(PartyDocument.OfNone(run)))).Document(run, tuning, party => Caveats(Parties.First(p => p.Name == party)));
         document["tuning"] = TuningDocument.Of(tuning, _grid, complete);
         // The report of a private tuning begins as that of its first run, with the same sentences.
-        PartyDocument.Union(document["warnings"]!.AsArray(), PartyDocument.Texts(tuning.Warnings));
+        ReportParts.Union(document["warnings"]!.AsArray(), ReportParts.Texts(tuning.Warnings));
         return ReportParts.ReadBack(document);
     }
 

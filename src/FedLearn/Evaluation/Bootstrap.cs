@@ -10,6 +10,7 @@ internal static class Bootstrap
     public const double LeastDefined = 0.9;
 
     private const long MostVisits = 200_000_000;
+    // Beyond each end of an interval of 95 % are five of so many; the ends of fewer would move with the seed by more than their rows explain.
     private const int FewestForSpeed = 200;
 
     /// <summary>Writes the figures of rows that count as often as stated; those it leaves are NaN. Called from several threads.</summary>

@@ -266,26 +266,35 @@ internal sealed class GlmPlan
             : string.Create(CultureInfo.InvariantCulture, $"{bound}data.labelRange goes to {farthest:G4}{(identity ? "" : " by that measure")}: without any noise the model cannot reach such labels. {remedy}");
     }
 
-    /// <summary>Says where steps are too few and too short to come near the best weights, noise apart: from public numbers alone, for bounded rows.</summary>
+    /// <summary>Says where steps are too few and too short to come near the best weights, noise apart: from public numbers alone, for bounded rows, and under encryption for standardised columns.</summary>
     /// <param name="layout">Batches of an epoch.</param>
     public IEnumerable<string> ShortSteps(BatchLayout layout)
     {
+        if (Optimizer != GlmOptimizer.Sgd || Mode == PrivacyMode.OneRound || Job.Model.L1 > 0 || Job.Training.WarmStart
+            || Job.Model.Family.Kind() switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, GlmFamilyKind.Multinomial => 0.5, _ => (double?)null } is not { } steepness)
+            yield break;
         int steps = Epochs * layout.Count;
-        if (WayLeft(steps) is > 0.1 and var left)
-            yield return string.Create(CultureInfo.InvariantCulture,
-                $"training.stepSize {Job.Training.StepSize:G4} is short for {steps:N0} {Counted.Noun(steps, "step")}: noise apart, {100 * left:F0} % of the way from weights of 0 to the best ones are left at the end, or more. Raise training.stepSize or training.batchesPerEpoch{(Private ? ": one or two epochs of many batches, with steps of 1 to 4, lose least to noise" : ", or training.epochs")}");
+        string Short(string where, double left) => string.Create(CultureInfo.InvariantCulture,
+            $"training.stepSize {Job.Training.StepSize:G4} is short for {steps:N0} {Counted.Noun(steps, "step")}: noise apart, {where}{100 * left:F0} % of the way from weights of 0 to the best ones are left at the end, or more. Raise ");
+        double row = PreprocessingOptions.RowNorm, length = (Job.Parties.Count * row * row) + (FreeIntercept ? 1 : 0);
+        if (PreprocessingOptions.Rows != RowBound.None)
+        {
+            if (WayLeft(steps, steepness * WeightBound * length) is > LongWay and var left)
+                yield return Short("", left) + $"training.stepSize or training.batchesPerEpoch{(Private ? ": one or two epochs of many batches, with steps of 1 to 4, lose least to noise" : ", or training.epochs")}";
+        }
+        // The residual of the encrypted protocol is linear in the scores, so that all steps multiply by the same matrix. Standardised columns have mean square 1 (0 where they are constant), so that the mean of its
+        // eigenvalues is at most the steepness, and the smallest no more; the largest is no more than the steepness times the number of columns.
+        else if (Mode == PrivacyMode.He && PreprocessingOptions.Scaling == Scaling.Standardize && layout.Count == 1 && double.IsInfinity(WeightNorm) && WayLeft(steps, steepness) is > LongWay and var left)
+            yield return Short("in some directions ", left) + string.Create(CultureInfo.InvariantCulture,
+                $"training.epochs, which privacy.he.mostRounds limits to {Job.Privacy.He.MostRounds:N0}, or training.stepSize: {1 / steepness:G4} over the number of columns of all parties is never too long");
     }
 
+    // Of more than a tenth of the way is told.
+    private const double LongWay = 0.1;
+
     // A step w - eta grad f(w) brings two points nearer to each other by a factor of 1 - eta L at most, where L bounds the second derivative of f, and the best weights are a point that stays. L is that of a row's loss in its
-    // score times the square of a row of all parties, and the penalty; weights of rows have mean 1 where no bound is declared. Of log links it depends on the labels, and a threshold may end at once: 0.
-    private double WayLeft(int steps)
-    {
-        double? steepness = Job.Model.Family.Kind() switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, GlmFamilyKind.Multinomial => 0.5, _ => null };
-        if (steepness is not { } most || Optimizer != GlmOptimizer.Sgd || Mode == PrivacyMode.OneRound || PreprocessingOptions.Rows == RowBound.None || Job.Model.L1 > 0 || Job.Training.WarmStart)
-            return 0;
-        double row = PreprocessingOptions.RowNorm, length = (Job.Parties.Count * row * row) + (FreeIntercept ? 1 : 0);
-        return Math.Pow(Math.Max(0, 1 - (Job.Training.StepSize * ((most * WeightBound * length) + Job.Model.L2))), steps);
-    }
+    // score times the square of a row of all parties, and the penalty; weights of rows have mean 1 where no bound is declared. Of log links it depends on the labels, and a threshold may end at once: nothing is told.
+    private double WayLeft(int steps, double curvature) => Math.Pow(Math.Max(0, 1 - (Job.Training.StepSize * (curvature + Job.Model.L2))), steps);
 
     // A passive party's sensitivity does not depend on the steepness of the residual either, and it may not know that: it may follow from the label bound.
     private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is not { Kind: GlmFamilyKind.Convex } bounds ? null

@@ -17,7 +17,10 @@ internal static class MessageChecks
         if (length is { } expected && payload.Length != expected)
             throw ProtocolErrors.Peer(ProtocolErrors.WrongLength, remote, Step(round),
                 $"sent {typeof(T).Name} of length {payload.Length}; this step needs {expected}.",
-                "The parties probably hold different rows or batches: compare the common row counts in both logs.");
+                // Numbers of columns and of weights follow from the job and from what was agreed on before; rows have no part in them.
+                payload is MaskedProducts or MaskedAnswers or Scalars or ModelParameters or ModelUpdate
+                    ? "The length follows from the job and the sizes agreed on at the start: check that both run the same release of the software; if they do, treat the peer as faulty."
+                    : "The parties probably hold different rows or batches: compare the common row counts in both logs.");
         switch (payload)
         {
             // Vectors on a lattice need no look: integers times a finite step are finite, and no other step is decoded.

@@ -86,6 +86,8 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
     [InlineData("longer")]
     [InlineData("magic")]
     [InlineData("major version")]
+    [InlineData("minor version")]
+    [InlineData("minor version of residues")]
     [InlineData("compressed")]
     [InlineData("length in the header")]
     [InlineData("length in the inner header")]
@@ -117,6 +119,8 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
             case "longer": bytes = [.. bytes, 0]; break;
             case "magic": block[0] ^= 1; break;
             case "major version": block[3] = 3; break;
+            case "minor version": block[4] = 200; break;
+            case "minor version of residues": block[93] = 0; break;
             case "compressed": block[5] = 2; break;
             case "length in the header": block[8] ^= 1; break;
             case "length in the inner header": block[97] ^= 1; break;
@@ -159,6 +163,8 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
     [InlineData("residue")]
     [InlineData("zero")]
     [InlineData("seed's header")]
+    [InlineData("seed's version")]
+    [InlineData("minor version")]
     [InlineData("generator")]
     public async Task UseKey_OfAFaultyKey_IsRefusedBeforeTheEngine(string fault)
     {
@@ -173,6 +179,8 @@ public sealed class CkksParametersTests(SealParties parties) : IClassFixture<Sea
             case "scale": key[80] = 0; break;
             case "residue": BinaryPrimitives.WriteUInt64LittleEndian(key.AsSpan(CkksParameters.Seed - 8), CkksParameters.KeyPrime); break;
             case "zero": key.AsSpan(CkksParameters.Residues, CkksParameters.N * 8).Clear(); break;
+            case "seed's version": key[CkksParameters.Seed + 4] = 5; break;
+            case "minor version": key[4] = 200; break;
             case "seed's header": key[CkksParameters.Seed + 8]++; break;
             default: key[CkksParameters.Seed + 16] = 2; break;
         }

@@ -468,13 +468,27 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     }
 
     [Theory]
-    [InlineData("he+dp", "he+dp rests on")]
-    [InlineData("label-dp", "label-dp has nothing")]
-    public async Task Plan_ModeWithoutAPlan_SaysWhyOfThatMode(string mode, string said)
+    [InlineData("he", "he: 200 training rows, epochs 10 x batches 1 = 10 rounds; no noise", "in some directions 78 %")]
+    [InlineData("he+dp", "he+dp: 200 training rows, epochs 10 x batches 1 = 10 rounds; the noise rests on", "apart, 60 %")]
+    public async Task Plan_Encrypted_HasTheRoundsAndWarnsOfShortSteps(string mode, string said, string warned)
     {
-        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private(("privacy.mode", mode))), "--rows", "200");
+        string job = mode == "he" ? _scene.Job(("privacy", JsonNode.Parse("""{ "mode": "he" }""")))
+            : _scene.Job(Scene.Private(("privacy.mode", mode), ("training", JsonNode.Parse("""{ "weightNorm": 1 }"""))));
+        JsonElement document = (await Plan(job, "--rows", "200")).Document;
+        Assert.Equal((mode, 200, 1, 10, JsonValueKind.Null), (document.GetProperty("mode").GetString(), document.GetProperty("rows").GetInt32(), document.GetProperty("batches").GetInt32(),
+            document.GetProperty("epochs").GetInt32(), document.GetProperty("cost").ValueKind));
+        Assert.Contains(warned, Assert.Single(document.GetProperty("warnings").EnumerateArray()).GetString(), StringComparison.Ordinal);
+        string[] lines = await Lines(job, "--rows", "200");
+        Assert.Contains(lines, line => line.StartsWith(said, StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.StartsWith("warning: training.stepSize 0.1 is short", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Plan_ModeLabelDp_SaysWhyItHasNoPlan()
+    {
+        ToolRun run = await ToolRun.Of("privacy", "plan", "--config", _scene.Job(Scene.Private(("privacy.mode", "label-dp"))), "--rows", "200");
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
-        Assert.Contains(said, run.Error, StringComparison.Ordinal);
+        Assert.Contains("label-dp has nothing", run.Error, StringComparison.Ordinal);
         Assert.Contains("(FL2309)", run.Error, StringComparison.Ordinal);
     }
 

@@ -139,6 +139,22 @@ public class EncryptedSessionTests
         Assert.DoesNotContain("engine", run.Error, StringComparison.Ordinal);
     }
 
+    /// <summary>Of standardised columns the clear says nothing: its residual is not linear in the scores.</summary>
+    [Fact]
+    public async Task TrainAndCompare_ShortStepsOfStandardisedColumns_AreTold()
+    {
+        await RequireAsync("paillier");
+        using var scene = new Scene();
+        scene.Write("telco.schema.json", """{ "id": "id", "fields": [{ "name": "calls", "type": "numeric" }, { "name": "debt", "type": "numeric" }] }""");
+        // .874^3
+        const string Told = "training.stepSize 0.5 is short for 3 steps: noise apart, in some directions 67 % of the way";
+        JsonObject report = await TrainAsync(scene.Job(Encrypted("paillier", ("preprocessing", null))));
+        Assert.Contains(report["warnings"]!.AsArray(), w => ((string)w!).StartsWith(Told, StringComparison.Ordinal));
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Scene.Sgd(("training.batchesPerEpoch", 1))), "--json", "--repeats", "1", "--epsilons", "1", "--delta", "0.001", "--he", "paillier", "--he-epochs", "3");
+        Assert.True(run.ExitCode == 0, run.Error);
+        Assert.Single(JsonNode.Parse(run.Output)!["notes"]!.AsArray(), n => ((string)n!).StartsWith(Told, StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task Predict_WithTheModelOfAnEncryptedJob_ScoresAsThePooledModel()
     {

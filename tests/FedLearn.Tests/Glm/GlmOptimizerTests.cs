@@ -451,7 +451,8 @@ public class GlmOptimizerTests
     public async Task Training_EndsAtItsLimit_WarnsWhereAnOptimumWasLookedFor(GlmOptimizer optimizer)
     {
         string warning = "training stopped at its limit of 2 iterations before it converged: the model is not the optimum; raise training.epochs"
-            + (optimizer == GlmOptimizer.Irls ? "" : ", or, where columns have very different sizes, use preprocessing.scaling standardize or training.optimizer irls");
+            + (optimizer == GlmOptimizer.Irls ? "" : ", or, where columns have very different sizes, use preprocessing.scaling standardize or training.optimizer irls, or, where columns tell nearly the same, use training.optimizer "
+                + (optimizer == GlmOptimizer.Accelerated ? "lbfgs or irls" : "irls"));
         VerticalData data = Draw(2, "poisson", 2, 2);
         IReadOnlyList<GlmPartyResult> results = await TrainAsync(data, data.Job("poisson", new() { Optimizer = optimizer, Epochs = 2, StepSize = 0.1 }));
         Assert.All(results, r => Assert.Equal(GlmStopReason.RoundLimit, r.StopReason));
@@ -473,8 +474,42 @@ public class GlmOptimizerTests
         }
 
         const string Limit = "training stopped at its limit of 2 iterations before it converged: the model is not the optimum; raise training.epochs";
-        Assert.Contains(Limit + ", or, where columns tell the labels of some rows without a mistake, set model.l2 above 0", await WarningsOf("binomial"));
-        Assert.Contains(Limit, await WarningsOf("gaussian"));
+        const string Alike = ", or, where columns tell nearly the same, use training.optimizer irls";
+        Assert.Contains(Limit + Alike + ", or, where columns tell the labels of some rows without a mistake, set model.l2 above 0", await WarningsOf("binomial"));
+        Assert.Contains(Limit + Alike, await WarningsOf("gaussian"));
+    }
+
+    /// <summary>Standardised columns whose singular values are 300 apart: steps along the gradient take as many iterations, the optimisers that are advised few.</summary>
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("binomial")]
+    public async Task Training_AcceleratedOnColumnsNearlyTheSame_AdvisesOptimisersThatConverge(string family)
+    {
+        VerticalData drawn = VerticalData.Random(5, family, 400, 10, 10);
+        // All have the first in common, and less and less of their own: 1 / 67 of the last, against sqrt(20) of what they share.
+        var data = new VerticalData([.. drawn.All.Select(r => r.Id)], [.. drawn.All.Select(r => (double[])[.. r.X.Select((x, j) => r.X[0] + (j == 0 ? 0 : x * Math.Pow(67, -j / 19.0)))])], [.. drawn.Labels], [10, 10]);
+        GlmJob Job(GlmTrainingOptions training, double l1 = 0)
+        {
+            GlmJob job = data.Job(family, training, l2: 0);
+            return job with { Preprocessing = new() { Scaling = Scaling.Standardize }, Model = job.Model with { L1 = l1 } };
+        }
+
+        const string Advice = "where columns tell nearly the same, use training.optimizer ";
+        async Task<string> WarningOf(GlmJob job)
+        {
+            GlmPartyResult result = (await TrainAsync(data, job))[0];
+            Assert.Equal(GlmStopReason.RoundLimit, result.StopReason);
+            return Assert.Single(result.Warnings, w => w.Contains("its limit", StringComparison.Ordinal));
+        }
+
+        Assert.Contains(Advice + "lbfgs or irls", await WarningOf(Job(new() { Optimizer = GlmOptimizer.Accelerated })), StringComparison.Ordinal);
+        foreach (GlmOptimizer optimizer in (GlmOptimizer[])[GlmOptimizer.Lbfgs, GlmOptimizer.Irls])
+            Assert.NotEqual(GlmStopReason.RoundLimit, (await TrainAsync(data, Job(new() { Optimizer = optimizer })))[0].StopReason);
+        // What the job does not admit is not advised.
+        Assert.DoesNotContain("optimizer", await WarningOf(Job(new() { Optimizer = GlmOptimizer.Accelerated, Epochs = 2 }, l1: 1e-4)), StringComparison.Ordinal);
+        string early = await WarningOf(Job(new() { Optimizer = GlmOptimizer.Accelerated, Epochs = 2, EarlyStopping = new() { Metric = EarlyStoppingMetric.Objective } }));
+        Assert.Contains(Advice + "lbfgs", early, StringComparison.Ordinal);
+        Assert.DoesNotContain("irls", early, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -112,6 +112,35 @@ public class GlmPlanTests
         Assert.Empty(GlmPlan.Create(plain with { Preprocessing = null }).ShortSteps(layout));
     }
 
+    /// <summary>Standardised columns have eigenvalues of mean 1, so that some direction has (1 - s L)^t of the way left, L = steepness of the residual (1, 1/4): .975^10 = .78 by the defaults of mode he.</summary>
+    [Theory]
+    [InlineData("binomial", 0.1, null, 1, "78 %")]
+    [InlineData("binomial", 0.1, 91, 1, null)]
+    [InlineData("binomial", 0.1, 90, 1, "10 %")]
+    [InlineData("gaussian", 0.1, 10, 1, "35 %")]
+    [InlineData("gaussian", 0.3, 10, 1, null)]
+    [InlineData("binomial", 0.1, 10, 2, null)]
+    public void ShortSteps_EncryptedStandardisedColumns_AreTold(string family, double stepSize, int? epochs, int batches, string? told)
+    {
+        GlmJob job = Private with
+        {
+            Model = new() { Family = family == "gaussian" ? GlmFamilies.Gaussian : GlmFamilies.Binomial },
+            Training = new() { StepSize = stepSize, Epochs = epochs, BatchesPerEpoch = batches },
+            Preprocessing = null,
+            Privacy = new() { Mode = PrivacyMode.He },
+        };
+        string? warning = GlmPlan.Create(job).ShortSteps(new BatchLayout(1000, batches)).SingleOrDefault();
+        Assert.Equal(told, warning is null ? null : told is not null && warning.Contains($"in some directions {told} of the way", StringComparison.Ordinal) ? told : warning);
+        if (warning is not null)
+            Assert.EndsWith($"training.epochs, which privacy.he.mostRounds limits to 1,000, or training.stepSize: {(family == "gaussian" ? 1 : 4)} over the number of columns of all parties is never too long", warning, StringComparison.Ordinal);
+        // Of columns as they are, and of projected weights, nothing is known.
+        Assert.Empty(GlmPlan.Create(job with { Preprocessing = new() { Scaling = Scaling.None } }).ShortSteps(new BatchLayout(1000, batches)));
+        Assert.Empty(GlmPlan.Create(job with { Training = job.Training with { WeightNorm = 1 } }).ShortSteps(new BatchLayout(1000, batches)));
+        // Bounded rows tell of every direction.
+        if (batches == 1 && stepSize == 0.1 && epochs is null)
+            Assert.Contains("apart, 60 % of the way", Assert.Single(GlmPlan.Create(job with { Preprocessing = new() { Scaling = Scaling.Declared, Rows = RowBound.Clip }, Model = job.Model with { Intercept = GlmIntercept.None } }).ShortSteps(new BatchLayout(1000, 1))), StringComparison.Ordinal);
+    }
+
     /// <summary>A job by the defaults is told so, in place of the advice to shorten its steps.</summary>
     [Fact]
     public async Task TrainAsync_ShortSteps_IsToldToLengthenThem()

@@ -18,6 +18,10 @@ public class InMemoryChannelTests
             Scores scores => sender.SendAsync(sentRound, Disclosure.Unprotected(scores, "test"), None),
             Residuals residuals => sender.SendAsync(sentRound, Disclosure.Unprotected(residuals, "test"), None),
             RowSelection rows => sender.SendAsync(sentRound, Disclosure.Unprotected(rows, "test"), None),
+            Scalars scalars => sender.SendAsync(sentRound, Disclosure.Unprotected(scalars, "test"), None),
+            EncryptedShares shares => sender.SendAsync(sentRound, Disclosure.Unprotected(shares, "test"), None),
+            MaskedProducts products => sender.SendAsync(sentRound, Disclosure.Unprotected(products, "test"), None),
+            MaskedAnswers answers => sender.SendAsync(sentRound, Disclosure.Unprotected(answers, "test"), None),
             _ => throw new ArgumentException("no such payload"),
         });
         PeerException error = await Assert.ThrowsAsync<PeerException>(async () => await receiver.ReceiveAsync<T>(round, length, None));
@@ -63,6 +67,22 @@ public class InMemoryChannelTests
         Assert.Equal(ProtocolErrors.WrongRound, (await ReceivedAsync<Scores>(new Scores(new double[2]), 4, 5, 2)).Id);
         Assert.Equal(ProtocolErrors.WrongLength, (await ReceivedAsync<Scores>(new Scores(new double[2]), 5, 5, 3)).Id);
         Assert.Equal(ProtocolErrors.WrongLength, (await ReceivedAsync<Scores>(new Scores(ReadOnlyMemory<double>.Empty), 5, 5, 3)).Id);
+    }
+
+    /// <summary>Of a length that does not count rows, the parties' rows are no cause.</summary>
+    [Fact]
+    public async Task Receive_OtherLength_AdvisesWhatCanHelp()
+    {
+        (PeerException Error, bool OfRows)[] errors =
+        [
+            (await ReceivedAsync<Scores>(new Scores(new double[2]), 5, 5, 3), true),
+            (await ReceivedAsync<EncryptedShares>(new EncryptedShares(new byte[8], 2), 5, 5, 3), true),
+            (await ReceivedAsync<MaskedProducts>(new MaskedProducts(new byte[8], 2), 5, 5, 3), false),
+            (await ReceivedAsync<MaskedAnswers>(new MaskedAnswers(new byte[8], 2), 5, 5, 3), false),
+            (await ReceivedAsync<Scalars>(new Scalars(ScalarsKind.Agreement, new double[2]), 5, 5, 3), false),
+        ];
+        Assert.All(errors, e => Assert.Equal((ProtocolErrors.WrongLength, e.OfRows, !e.OfRows),
+            (e.Error.Id, e.Error.Remedy.Contains("common row counts", StringComparison.Ordinal), e.Error.Remedy.Contains("same release", StringComparison.Ordinal))));
     }
 
     [Theory]

@@ -87,6 +87,11 @@ public sealed class DeviceClient : IDisposable
     /// <summary>Participations so far, attempts that came to nothing included.</summary>
     public int Participations => _participation.Count;
 
+    /// <summary>Participations in private modes, since this object was made, in which the device's training gave no finite numbers at the model that the server sent: what left was noise around 0, or around what was finite.
+    /// It depends on the device's rows and is under no claim: for the device's own user, never for the server.</summary>
+    /// <value>At least 0; with a server that keeps to the job, above 0 says that steps (<see cref="DeviceTrainingOptions.LocalRate"/>, or the server's) are too long, or numbers of the data too large.</value>
+    public int Diverged { get; private set; }
+
     /// <summary>The user models that stay here, one a view; empty unless only the item model is federated.</summary>
     public IReadOnlyList<double[]> OwnModels => _work.OwnBlocks(_own);
 
@@ -306,7 +311,9 @@ public sealed class DeviceClient : IDisposable
 
     private Released<ModelUpdate> Update(ModelParameters model, int attempt)
     {
-        Released<ModelUpdate> released = _participation.Release(_work.Upload(_data, model.Values.Span, _own, attempt).Numbers);
+        double[] update = _work.Upload(_data, model.Values.Span, _own, attempt).Numbers;
+        Diverged += _work.HasDiverged ? 1 : 0;
+        Released<ModelUpdate> released = _participation.Release(update);
         // The attempt counts, durably, before a message of it leaves.
         (_memory.Participations, _memory.Own) = (_participation.Count, _own);
         _memory.Keep();

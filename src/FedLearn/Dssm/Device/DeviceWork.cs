@@ -72,6 +72,9 @@ internal sealed class DeviceWork : IDisposable
     public IReadOnlyList<(string Name, int Length)> FederatedBlocks =>
         [.. Enumerable.Range(0, _plan.ItemOnly ? 1 : _towers.Length).Select(b => (b == 0 ? "items" : "view " + _plan.Job.Views[b - 1].Name, _offsets[b + 1] - _offsets[b]))];
 
+    /// <summary>Whether the last <see cref="Update"/> met what is no number, and left it out: in private modes alone, and for the device's own user alone.</summary>
+    public bool HasDiverged { get; private set; }
+
     /// <summary>What a device uploads: its <see cref="Update"/>, and in mode none the number of its samples.</summary>
     public (double[] Numbers, double Loss) Upload(DeviceData data, ReadOnlySpan<double> model, Span<double> own, int attempt)
     {
@@ -93,6 +96,7 @@ internal sealed class DeviceWork : IDisposable
     public double Update(DeviceData data, ReadOnlySpan<double> model, Span<double> own, int attempt, Span<double> update)
     {
         update.Clear();
+        HasDiverged = false;
         if (_plan.Job.Privacy.Clip is not { } clip)
             return Local(data, model, own, attempt, 0, _towers.Length - 1, update);
         if (!_plan.Job.Privacy.ClipPerView)
@@ -118,7 +122,11 @@ internal sealed class DeviceWork : IDisposable
     private void Bound(Span<double> update, double bound)
     {
         if (_plan.IsPrivate && !TensorPrimitives.IsFiniteAll<double>(update))
+        {
+            HasDiverged = true;
             update.Clear();
+        }
+
         Clip(update, bound);
     }
 
@@ -210,7 +218,11 @@ internal sealed class DeviceWork : IDisposable
         {
             // Towers take numbers only. Whoever picked a model at which a step gives none would see whether this device gave up.
             if (_plan.IsPrivate && !TensorPrimitives.IsFiniteAll<double>(_local))
+            {
+                HasDiverged = true;
                 break;
+            }
+
             double now = Gradient(data, _local, attempt, step, first, count, _gradient);
             if (step == 0)
                 loss = now;
@@ -226,6 +238,8 @@ internal sealed class DeviceWork : IDisposable
         for (int v = first + 1; v <= first + count && own.Length > 0; v++)
             if (!_plan.IsPrivate || TensorPrimitives.IsFiniteAll(Block(_local, v)))
                 Block(_local, v).CopyTo(own[(_offsets[v] - _offsets[1])..]);
+            else
+                HasDiverged = true;
         return loss;
     }
 

@@ -92,9 +92,14 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     /// <summary>What helps where more iterations do not.</summary>
     private string OtherWays()
     {
-        bool unscaled = _plan.PreprocessingOptions.Scaling == Scaling.None && _plan.Optimizer != GlmOptimizer.Irls;
-        return (unscaled ? ", or, where columns have very different sizes, use preprocessing.scaling standardize" + (_plan.Job.Model.L1 > 0 ? "" : " or training.optimizer irls") : "")
-            + (_plan.Job.Model.L2 == 0 && !_plan.Family.EstimatesDispersion ? ", or, where columns tell the labels of some rows without a mistake, set model.l2 above 0" : "");
+        GlmJob job = _plan.Job;
+        bool scales = _plan.PreprocessingOptions.Scaling == Scaling.None && _plan.Optimizer != GlmOptimizer.Irls;
+        // As the plan admits them; what a run takes by its optimiser depends on how alike columns are, and Newton's method does not heed that.
+        bool newton = _plan.Optimizer != GlmOptimizer.Irls && job.Model.L1 == 0 && job.Training is { EarlyStopping: null, WarmStart: false };
+        string[] optimisers = [.. _plan.Optimizer == GlmOptimizer.Accelerated && job.Model.L1 == 0 ? ["lbfgs"] : (string[])[], .. newton ? ["irls"] : (string[])[]];
+        return (scales ? ", or, where columns have very different sizes, use preprocessing.scaling standardize" + (newton ? " or training.optimizer irls" : "") : "")
+            + (optimisers.Length > 0 ? $", or, where columns tell nearly the same, use training.optimizer {string.Join(" or ", optimisers)}" : "")
+            + (job.Model.L2 == 0 && !_plan.Family.EstimatesDispersion ? ", or, where columns tell the labels of some rows without a mistake, set model.l2 above 0" : "");
     }
 
     /// <summary>What whoever reads the figures should know. Labels speak in mode none alone: a warning in a private mode would tell of them outside the claim.</summary>

@@ -84,22 +84,28 @@ internal static class GlmWarmup
     private static GaussianMechanism? Mechanism(GaussianMechanism? real) => real is null ? null : Mechanism();
 
     /// <summary>A mechanism of its own: its noise and its charges go nowhere.</summary>
-    private static GaussianMechanism Mechanism() => new(new NoiseCalibration(1, 1, Rehearsal.Messages, 1), new CsprngNoise(), new InMemoryLedger().Reserve(new PrivacyCharge
+    private static GaussianMechanism Mechanism() => new(new NoiseCalibration(1, 1, Rehearsal.Messages, 1), new CsprngNoise(), new InMemoryLedger().Reserve(ChargeOf("warm-up", Rehearsal.Messages, 1)));
+
+    /// <summary>A charge of nobody's records, for messages that go nowhere.</summary>
+    /// <param name="what">What they are for.</param>
+    /// <param name="messages">How many they are.</param>
+    /// <param name="muSquared">What they cost.</param>
+    internal static PrivacyCharge ChargeOf(string what, int messages, double muSquared) => new()
     {
         RunId = PrivacyCharge.NewRunId(),
-        Party = "warm-up",
+        Party = what,
         DataSet = DataSetIdentity.Of([]),
-        JobName = "warm-up",
+        JobName = what,
         JobDigest = "",
-        Mechanism = "warm-up",
+        Mechanism = what,
         Claim = "none",
         Parameters = "{}",
         Unit = PrivacyUnit.Record,
         Adjacency = Adjacency.ReplaceOne,
-        Messages = Rehearsal.Messages,
+        Messages = messages,
         PureEpsilon = 0,
-        MuSquared = 1,
-    }));
+        MuSquared = muSquared,
+    };
 
     private sealed class Rehearsal : GlmWork
     {

@@ -119,15 +119,21 @@ public class DevicePrivacyTests
         job = job with { Training = job.Training with { Algorithm = algorithm, Aggregate = aggregate, LocalSteps = 3 }, Privacy = job.Privacy with { ClipPerView = perView } };
         using DeviceWork work = DeviceScene.Work(job);
         double[] hostile = [.. Enumerable.Range(0, work.FederatedLength).Select(i => i % 3 == 0 ? -1.7e308 : 1.7e308)];
+        bool diverged = false;
         foreach (DeviceData data in DeviceScene.Devices(8))
         {
             double[] own = work.Start[work.FederatedLength..].ToArray(), update = new double[work.FederatedLength];
             work.Update(data, hostile, own, 0, update);
+            diverged |= work.HasDiverged;
+            Assert.False(data.Samples == 0 && work.HasDiverged);
             Assert.All(update, number => Assert.True(double.IsFinite(number)));
             Assert.All(own, number => Assert.True(double.IsFinite(number)));
             work.Update(data, work.Start[..work.FederatedLength], own, 1, update);
             Assert.Equal(data.Samples > 0, DeviceScene.Norm(update) > 0);
+            Assert.False(work.HasDiverged);
         }
+
+        Assert.True(diverged);
     }
 
     [Fact]

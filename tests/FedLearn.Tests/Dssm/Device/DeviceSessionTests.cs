@@ -590,6 +590,28 @@ public class DeviceSessionTests
         client.Dispose();
     }
 
+    /// <summary>The server gets the same messages, of the same sizes, whatever the training gave.</summary>
+    [Theory]
+    [InlineData(0, 0)]
+    [InlineData(1.7e308, 1)]
+    public async Task Client_TrainingThatDiverges_TellsItsOwnUserAlone(double size, int diverged)
+    {
+        DeviceJob job = Masked() with { Privacy = new() { Clip = 0.5, NoiseMultiplier = 2, MaxParticipations = 2, Threshold = 3 } };
+        (InMemoryChannel server, Task<Exception?> device, DeviceClient client) = Lonely(job, new MemoryStore());
+        var offer = new DeviceInvitation(DeviceInvitationKind.Offer, 0, 0, 0);
+        Assert.Equal(DeviceInvitationKind.AcceptAndReturn, await AnswerAsync(server, 0, offer));
+        await server.SendAsync(0, (offer with { Kind = DeviceInvitationKind.Begin, Clients = 3 }).Message());
+        using DeviceWork work = DeviceScene.Work(job);
+        double[] model = [.. Enumerable.Range(0, work.FederatedLength).Select(i => i % 3 == 0 ? -size : size)];
+        await server.SendAsync(0, Disclosure.Unprotected(new ModelParameters(model), "test"));
+        AggregationMessage keys = await server.ReceiveAsync<AggregationMessage>(0, null);
+        Assert.Equal((AggregationStep.Keys, 100), (keys.Step, keys.Bytes.Length));
+        Assert.Equal((1, diverged), (client.Participations, client.Diverged));
+        await server.DisposeAsync();
+        Assert.NotNull(await device.WaitAsync(Patience));
+        client.Dispose();
+    }
+
     [Fact]
     public async Task Client_LaterOffer_ForgetsTheUploadOfTheAttemptBefore()
     {

@@ -246,7 +246,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
             Ignore(training, "residualClip", "messagePrecision", "checkpointRounds"); // nothing can be clipped under encryption, and a run that was cut off is not resumed
         return options with
         {
-            StepSize = training.Positive("stepSize") ?? options.StepSize,
+            StepSize = training.Positive("stepSize"),
             WeightNorm = training.Positive("weightNorm"),
             ResidualClip = JointRules.Covers(mode) ? null : training.Positive("residualClip"),
             MessagePrecision = JointRules.Covers(mode) ? ElementType.Float64 : options.MessagePrecision,

@@ -80,7 +80,15 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
             "the job has no delta, which every private row needs.", "Write it, or give --delta, such as 1e-5: well below 1 / number of rows.");
         Check(plain);
         (Table rows, bool declares) = CompareAlone.Read(plain, cancellationToken);
-        (IReadOnlyList<RunFileSetting> shared, List<string> notes) = Shared(file, declares);
+        (List<RunFileSetting> shared, List<string> notes) = Shared(file, declares);
+        if (CompareDocument.At(file, "training", "stepSize") is null)
+        {
+            // By default it depends on the intercept, which rows without noise have another of.
+            double step = GlmPlan.StepSizeOf(Load(new CompareCase("none"), shared).Job);
+            shared.Add(new("training.stepSize", step.ToString("R", CultureInfo.InvariantCulture)));
+            notes.Add(string.Create(CultureInfo.InvariantCulture, $"The job leaves training.stepSize out: every row has {step:G4}, the default of the row without privacy."));
+        }
+
         CompareResult[] results = [.. CompareCase.All(request, delta, GlmPlan.EpochsOf(plain.Job), HeRun.HasNative).Select(row => Open(row, shared))];
         Plan(plain, results);
         int[] runs = [.. results.Select(r => r.Error is not null ? 0 : r.Planned)];
@@ -198,7 +206,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
     }
 
     /// <summary>What every row has, so that the rows differ in nothing but how they are protected.</summary>
-    private static (IReadOnlyList<RunFileSetting>, List<string> Notes) Shared(JsonElement file, bool declares)
+    private static (List<RunFileSetting>, List<string> Notes) Shared(JsonElement file, bool declares)
     {
         var notes = new List<string>();
         var shared = new List<RunFileSetting>();

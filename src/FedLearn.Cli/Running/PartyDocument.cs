@@ -100,6 +100,7 @@ internal static class PartyDocument
         ["l1"] = run.Job.Model.L1,
         ["optimizer"] = run.Job.Privacy.Mode == PrivacyMode.OneRound ? "newton" : GlmPlan.OptimizerOf(run.Job).ToString().ToLowerInvariant(),
         ["epochs"] = GlmPlan.EpochsOf(run.Job),
+        ["stepSize"] = GlmPlan.OptimizerOf(run.Job) == GlmOptimizer.Sgd && run.Job.Privacy.Mode != PrivacyMode.OneRound ? GlmPlan.StepSizeOf(run.Job) : null,
         ["stopReason"] = stopReason,
         ["transport"] = Word(run.Transport.Kind),
     };

@@ -210,8 +210,10 @@ public sealed record GlmTrainingOptions
     public int? BatchSize { get; init; }
 
     /// <summary>Gradient step size, eta; dimensionless. Full-batch optimisers ignore it.</summary>
-    /// <value>Finite, above 0. Default 0.1.</value>
-    public double StepSize { get; init; } = 0.1;
+    /// <value>Finite, above 0. Null, the default: where rows are bounded and the family is gaussian, binomial or multinomial, the largest step that overshoots in no direction: 1 over the bound on the second derivative of the
+    /// objective, s U (P R^2 + c) + l2, with s = 1, 1/4 or 1/2, U the bound on a row's weight, P parties, R the row bound, and c = 1 where the active party has a free intercept (Nesterov, Introductory Lectures on Convex
+    /// Optimization, section 1.2.3). Elsewhere 0.1.</value>
+    public double? StepSize { get; init; }
 
     /// <summary>Radius k of the ball every party projects its weights on.</summary>
     /// <value>Finite, above 0. Null: no projection, which private modes refuse.</value>

@@ -58,7 +58,11 @@ public static class GlmJobTerms
         json.WriteNumber("epochs", GlmPlan.EpochsOf(job));
         Optional(json, "batchesPerEpoch", t.BatchSize is null ? t.BatchesPerEpoch ?? 1 : null);
         Optional(json, "batchSize", t.BatchSize);
-        json.WriteNumber("stepSize", t.StepSize);
+        // The rule in place of the number, which follows from terms of other sections.
+        if (t.StepSize is { } step)
+            json.WriteNumber("stepSize", step);
+        else
+            json.WriteString("stepSize", "1/L or 0.1");
         Optional(json, "weightNorm", t.WeightNorm);
         Optional(json, "residualClip", t.ResidualClip);
         Optional(json, "sampleWeightBound", t.SampleWeightBound);

@@ -17,7 +17,8 @@ internal sealed class GlmPlan
         Epochs = EpochsOf(job);
         PreprocessingOptions = PreprocessingOf(job);
         Constant = ConstantOf(job);
-        FreeIntercept = job.Model.Intercept == GlmIntercept.Free || (job.Model.Intercept == GlmIntercept.Default && !Private);
+        FreeIntercept = FreeInterceptOf(job);
+        StepSize = StepSizeOf(job);
         bool sgd = Optimizer == GlmOptimizer.Sgd;
         WeightNorm = sgd ? job.Training.WeightNorm ?? double.PositiveInfinity : double.PositiveInfinity;
         ResidualClip = sgd ? job.Training.ResidualClip ?? double.PositiveInfinity : double.PositiveInfinity;
@@ -38,6 +39,8 @@ internal sealed class GlmPlan
     public GlmOptimizer Optimizer { get; }
 
     public int Epochs { get; }
+
+    public double StepSize { get; }
 
     public PreprocessingOptions PreprocessingOptions { get; }
 
@@ -145,6 +148,10 @@ internal sealed class GlmPlan
         _ => 10,
     };
 
+    /// <summary>See <see cref="GlmTrainingOptions.StepSize"/>.</summary>
+    public static double StepSizeOf(GlmJob job) => job.Training.StepSize
+        ?? (CurvatureOf(job) is { } curvature && 1 / (curvature + job.Model.L2) is > 0 and < double.PositiveInfinity and var step ? step : 0.1);
+
     public static PreprocessingOptions PreprocessingOf(GlmJob job) => job.Preprocessing
         ?? (!IsPrivate(job.Privacy.Mode)
             ? new PreprocessingOptions { Scaling = Scaling.Standardize }
@@ -201,7 +208,7 @@ internal sealed class GlmPlan
             Rows = layout.Rows,
             Batches = layout.Count,
             Epochs = Epochs,
-            StepSize = Job.Training.StepSize,
+            StepSize = StepSize,
             L2 = Job.Model.L2,
             WeightNorm = WeightNorm,
             ResidualClip = ResidualClip,
@@ -270,16 +277,15 @@ internal sealed class GlmPlan
     /// <param name="layout">Batches of an epoch.</param>
     public IEnumerable<string> ShortSteps(BatchLayout layout)
     {
-        if (Optimizer != GlmOptimizer.Sgd || Mode == PrivacyMode.OneRound || Job.Model.L1 > 0 || Job.Training.WarmStart
-            || Job.Model.Family.Kind() switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, GlmFamilyKind.Multinomial => 0.5, _ => (double?)null } is not { } steepness)
+        // A threshold may end at once: nothing is told.
+        if (Optimizer != GlmOptimizer.Sgd || Mode == PrivacyMode.OneRound || Job.Model.L1 > 0 || Job.Training.WarmStart || SteepnessOf(Job.Model.Family) is not { } steepness)
             yield break;
         int steps = Epochs * layout.Count;
         string Short(string where, double left) => string.Create(CultureInfo.InvariantCulture,
-            $"training.stepSize {Job.Training.StepSize:G4} is short for {steps:N0} {Counted.Noun(steps, "step")}: noise apart, {where}{100 * left:F0} % of the way from weights of 0 to the best ones are left at the end, or more. Raise ");
-        double row = PreprocessingOptions.RowNorm, length = (Job.Parties.Count * row * row) + (FreeIntercept ? 1 : 0);
-        if (PreprocessingOptions.Rows != RowBound.None)
+            $"training.stepSize {StepSize:G4} is short for {steps:N0} {Counted.Noun(steps, "step")}: noise apart, {where}{100 * left:F0} % of the way from weights of 0 to the best ones are left at the end, or more. Raise ");
+        if (CurvatureOf(Job) is { } curvature)
         {
-            if (WayLeft(steps, steepness * WeightBound * length) is > LongWay and var left)
+            if (WayLeft(steps, curvature) is > LongWay and var left)
                 yield return Short("", left) + $"training.stepSize or training.batchesPerEpoch{(Private ? ": one or two epochs of many batches, with steps of 1 to 4, lose least to noise" : ", or training.epochs")}";
         }
         // The residual of the encrypted protocol is linear in the scores, so that all steps multiply by the same matrix. Standardised columns have mean square 1 (0 where they are constant), so that the mean of its
@@ -292,9 +298,22 @@ internal sealed class GlmPlan
     // Of more than a tenth of the way is told.
     private const double LongWay = 0.1;
 
-    // A step w - eta grad f(w) brings two points nearer to each other by a factor of 1 - eta L at most, where L bounds the second derivative of f, and the best weights are a point that stays. L is that of a row's loss in its
-    // score times the square of a row of all parties, and the penalty; weights of rows have mean 1 where no bound is declared. Of log links it depends on the labels, and a threshold may end at once: nothing is told.
-    private double WayLeft(int steps, double curvature) => Math.Pow(Math.Max(0, 1 - (Job.Training.StepSize * (curvature + Job.Model.L2))), steps);
+    // A step w - eta grad f(w) brings two points nearer to each other by a factor of 1 - eta L at most, where L bounds the second derivative of f, and the best weights are a point that stays.
+    private double WayLeft(int steps, double curvature) => Math.Pow(Math.Max(0, 1 - (StepSize * (curvature + Job.Model.L2))), steps);
+
+    /// <summary>Bound on the second derivative of the mean loss, the penalty left out: that of a row's loss in its score times the square of a row of all parties. Weights of rows have mean 1 where no bound is declared.</summary>
+    /// <returns>Null where there is none: rows are not bounded, or with log links it depends on the labels.</returns>
+    private static double? CurvatureOf(GlmJob job)
+    {
+        PreprocessingOptions rows = PreprocessingOf(job);
+        double length = (job.Parties.Count * rows.RowNorm * rows.RowNorm) + (FreeInterceptOf(job) ? 1 : 0);
+        return rows.Rows == RowBound.None ? null : SteepnessOf(job.Model.Family) * (job.Training.SampleWeightBound ?? 1) * length;
+    }
+
+    // Bound on the second derivative of a row's loss in its score; of classes in its scores.
+    private static double? SteepnessOf(IGlmFamily family) => family.Kind() switch { GlmFamilyKind.Gaussian => 1, GlmFamilyKind.Binomial => 0.25, GlmFamilyKind.Multinomial => 0.5, _ => null };
+
+    private static bool FreeInterceptOf(GlmJob job) => job.Model.Intercept == GlmIntercept.Free || (job.Model.Intercept == GlmIntercept.Default && !IsPrivate(job.Privacy.Mode));
 
     // A passive party's sensitivity does not depend on the steepness of the residual either, and it may not know that: it may follow from the label bound.
     private double? Lipschitz(GlmPartyOptions party) => Family.Bounds is not { Kind: GlmFamilyKind.Convex } bounds ? null
@@ -479,7 +498,7 @@ internal sealed class GlmPlan
             $"is not between {GaussianMechanism.FewestLatticeBits} and {GaussianMechanism.MostLatticeBits}");
         Check(t.CheckpointRounds is >= 0 and <= GlmTrainingOptions.MostCheckpointRounds, "training.checkpointRounds", $"is not between 0 and {GlmTrainingOptions.MostCheckpointRounds}");
         Check(t.BatchesPerEpoch is null || t.BatchSize is null, "training.batchSize", "and batchesPerEpoch are both given");
-        Check(double.IsFinite(t.StepSize) && t.StepSize > 0, "training.stepSize", "is not a finite number above 0");
+        Check(t.StepSize is null || (double.IsFinite(t.StepSize.Value) && t.StepSize > 0), "training.stepSize", "is not a finite number above 0");
         Check(t.WeightNorm is null || (double.IsFinite(t.WeightNorm.Value) && t.WeightNorm > 0), "training.weightNorm", "is not a finite number above 0");
         Check(t.ResidualClip is null || (double.IsFinite(t.ResidualClip.Value) && t.ResidualClip > 0), "training.residualClip", "is not a finite number above 0");
         CheckRounds(EpochsOf(job), t.BatchesPerEpoch ?? 1);

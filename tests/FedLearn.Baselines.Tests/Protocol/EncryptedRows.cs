@@ -79,7 +79,7 @@ internal sealed class EncryptedRows
                 }
 
                 for (int j = 0; j < w.Length; j++)
-                    w[j] -= training.StepSize * (gradient[j] + (j < d ? l2 * w[j] : 0));
+                    w[j] -= training.StepSize!.Value * (gradient[j] + (j < d ? l2 * w[j] : 0));
                 if (training.WeightNorm is { } radius)
                     Project(w, radius);
                 start += size;

@@ -473,7 +473,7 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     public async Task Plan_Encrypted_HasTheRoundsAndWarnsOfShortSteps(string mode, string said, string warned)
     {
         string job = mode == "he" ? _scene.Job(("privacy", JsonNode.Parse("""{ "mode": "he" }""")))
-            : _scene.Job(Scene.Private(("privacy.mode", mode), ("training", JsonNode.Parse("""{ "weightNorm": 1 }"""))));
+            : _scene.Job(Scene.Private(("privacy.mode", mode), ("training", JsonNode.Parse("""{ "weightNorm": 1, "stepSize": 0.1 }"""))));
         JsonElement document = (await Plan(job, "--rows", "200")).Document;
         Assert.Equal((mode, 200, 1, 10, JsonValueKind.Null), (document.GetProperty("mode").GetString(), document.GetProperty("rows").GetInt32(), document.GetProperty("batches").GetInt32(),
             document.GetProperty("epochs").GetInt32(), document.GetProperty("cost").ValueKind));

@@ -426,12 +426,29 @@ public class CompareTests
         (JsonObject document, _) = await CompareAsync(scene.Job(Settings(own)), "--epsilons", "1", "--he", "paillier");
         ToolRun direct = await ToolRun.Of("train", "--config", scene.Named("plain.job.json", Scene.Private([("privacy.mode", "none"), ("training.optimizer", "sgd"), .. own])), "--json");
         Assert.Equal((string)JsonNode.Parse(direct.Output)!["job"]!["digest"]!, (string)Row(document, "none")["jobDigest"]!);
+        Assert.Equal(0.05, (double)JsonNode.Parse(direct.Output)!["job"]!["stepSize"]!);
         string[] notes = [.. document["notes"]!.AsArray().Select(n => (string)n!)];
         Assert.DoesNotContain(notes, n => n.Contains("the private default", StringComparison.Ordinal));
         // Of rows that nothing bounds it is not known.
         Assert.Equal(hasRanges, notes.Any(n => n.StartsWith("training.stepSize 0.05 is short for", StringComparison.Ordinal)));
         Assert.Equal(!hasRanges, notes.Contains("The job leaves scaling out and a numeric field has no declared range: rows without noise standardise, and private rows are refused."));
         Assert.Equal("ok", (string)Row(document, "guest-only")["status"]!);
+    }
+
+    /// <summary>By default a step depends on the intercept, of which rows without noise have another: 1/(3/4 + l2) with it, else 1/(1/2 + l2).</summary>
+    [Fact]
+    public async Task Compare_StepLeftOut_IsTheSameInEveryRow()
+    {
+        using var scene = new Scene();
+        (JsonObject left, _) = await CompareAsync(scene.Job(Settings(("model.l2", 0.25), ("training.stepSize", null))), "--epsilons", "1", "--he", "paillier");
+        (JsonObject named, _) = await CompareAsync(scene.Job(Settings(("model.l2", 0.25), ("training.stepSize", 1))), "--epsilons", "1", "--he", "paillier");
+        string[] Digests(JsonObject document) => [.. document["rows"]!.AsArray().Select(r => (string)r!["jobDigest"]!)];
+        Assert.Equal(Digests(named), Digests(left));
+        const string Note = "The job leaves training.stepSize out: every row has 1, the default of the row without privacy.";
+        Assert.Contains(Note, left["notes"]!.AsArray().Select(n => (string)n!));
+        Assert.DoesNotContain(named["notes"]!.AsArray(), n => ((string)n!).Contains("leaves training.stepSize out", StringComparison.Ordinal));
+        ToolRun direct = await ToolRun.Of("train", "--config", scene.Job(Settings(("model.l2", 0.25), ("training.stepSize", null))), "--json");
+        Assert.Equal(1 / 0.75, (double)JsonNode.Parse(direct.Output)!["job"]!["stepSize"]!);
     }
 
     [Fact]

@@ -141,14 +141,58 @@ public class GlmPlanTests
             Assert.Contains("apart, 60 % of the way", Assert.Single(GlmPlan.Create(job with { Preprocessing = new() { Scaling = Scaling.Declared, Rows = RowBound.Clip }, Model = job.Model with { Intercept = GlmIntercept.None } }).ShortSteps(new BatchLayout(1000, 1))), StringComparison.Ordinal);
     }
 
-    /// <summary>A job by the defaults is told so, in place of the advice to shorten its steps.</summary>
+    /// <summary>1 / L by hand: L = s U (P R^2 + c) + l2. Rows that are not bounded, and log links, have no L.</summary>
+    [Theory]
+    [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 1, 2)]
+    [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Free, 0, null, 1, 4 / 3.0)]
+    [InlineData("binomial", PrivacyMode.None, GlmIntercept.Default, 0, null, 1, 4 / 3.0)]
+    [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0.5, 4.0, 1, 1 / 2.5)]
+    [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 0.5, 8)]
+    [InlineData("gaussian", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 1, 0.5)]
+    [InlineData("multinomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 1, 1)]
+    [InlineData("poisson", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 1, 0.1)]
+    [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 1e-200, 0.1)]
+    public void StepSize_LeftOut_IsOneOverTheCurvature(string family, PrivacyMode mode, GlmIntercept intercept, double l2, double? weightBound, double rowNorm, double expected)
+    {
+        GlmJob job = Private with
+        {
+            Model = new() { Family = family switch { "gaussian" => GlmFamilies.Gaussian, "poisson" => GlmFamilies.Poisson, "multinomial" => GlmFamilies.Multinomial(3), _ => GlmFamilies.Binomial }, Intercept = intercept, L2 = l2 },
+            Training = Private.Training with { StepSize = null, SampleWeightBound = weightBound, WeightNorm = mode == PrivacyMode.None ? null : 1, ResidualClip = mode == PrivacyMode.None ? null : 1, Optimizer = GlmOptimizer.Sgd },
+            Preprocessing = Private.Preprocessing! with { RowNorm = rowNorm },
+            Privacy = mode == PrivacyMode.None ? new() : Private.Privacy,
+        };
+        Assert.Equal(expected, GlmPlan.Create(job).StepSize, 1e-15 * expected);
+        Assert.Equal(0.1, GlmPlan.Create((job with { Privacy = new(), Preprocessing = null })).StepSize);
+        Assert.Equal(0.25, GlmPlan.Create(job with { Training = job.Training with { StepSize = 0.25 } }).StepSize);
+    }
+
+    /// <summary>No step of 1 / L overshoots: on bounded rows the loss of every party's step falls, epoch by epoch, for every family that has an L.</summary>
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("binomial")]
+    [InlineData("multinomial")]
+    public async Task StepSize_LeftOut_TheLossFallsInEveryEpoch(string family)
+    {
+        for (int seed = 0; seed < 20; seed++)
+        {
+            VerticalData data = VerticalData.Random(seed, family, 40, [2, 3]);
+            GlmJob job = data.Job(family, new() { Optimizer = GlmOptimizer.Sgd, Epochs = 12, Seed = seed }) with { Preprocessing = new() { Scaling = Scaling.Standardize, Rows = RowBound.Normalize } };
+            IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, data.Inputs());
+            double[] losses = [.. results[0].History.Select(h => h.Loss!.Value)];
+            Assert.Equal(12, losses.Length);
+            for (int t = 1; t < losses.Length; t++)
+                Assert.True(losses[t] < losses[t - 1], $"seed {seed}, epoch {t}: {losses[t]} after {losses[t - 1]}");
+        }
+    }
+
+    /// <summary>A job of short steps is told so, in place of the advice to shorten its steps.</summary>
     [Fact]
     public async Task TrainAsync_ShortSteps_IsToldToLengthenThem()
     {
         // With some of these seeds the noise makes the measured loss grow.
         for (long seed = 1; seed <= 8; seed++)
         {
-            GlmJob job = Private with { Training = Private.Training with { Epochs = 10 }, Privacy = Private.Privacy with { TestNoiseSeed = seed } };
+            GlmJob job = Private with { Training = Private.Training with { Epochs = 10, StepSize = 0.1 }, Privacy = Private.Privacy with { TestNoiseSeed = seed } };
             IReadOnlyList<GlmPartyResult> results = await LocalFederation.TrainAsync(job, Data.Inputs());
             Assert.Contains(results[0].Warnings, warning => warning.Contains("Raise training.stepSize", StringComparison.Ordinal));
             Assert.DoesNotContain(results[0].Warnings, warning => warning.Contains("smaller training.stepSize", StringComparison.Ordinal));

@@ -63,7 +63,7 @@ public class GlmRowWeightsTests
             };
             GlmJob job = With(data.Job(family, training, intercept ? GlmIntercept.Free : GlmIntercept.None, l2), l1);
             PooledGlm truth = data.Pooled(family, draw.Seed, l2, intercept, l1, kind switch { 0 => null, 1 => balanced, _ => declared });
-            truth.Sgd(training.Epochs!.Value, draw.Batches, training.StepSize, clip ?? double.PositiveInfinity, norm ?? double.PositiveInfinity, data.Widths);
+            truth.Sgd(training.Epochs!.Value, draw.Batches, training.StepSize!.Value, clip ?? double.PositiveInfinity, norm ?? double.PositiveInfinity, data.Widths);
             double[] expected = intercept ? [.. truth.Weights, .. truth.Intercepts] : truth.Weights;
             // Batches of one row of an exponential family without a clip do run away.
             if (expected.All(double.IsFinite))

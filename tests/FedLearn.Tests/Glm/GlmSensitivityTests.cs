@@ -94,7 +94,7 @@ public class GlmSensitivityTests
         GlmJob job = NeighbourCase.JobOf(family, training, l2, labelBound);
         job = job with
         {
-            Model = job.Model with { Intercept = free ? GlmIntercept.Free : GlmIntercept.Default, L1 = paper ? 0 : Pick(random, 0, 0.1) * k / training.StepSize },
+            Model = job.Model with { Intercept = free ? GlmIntercept.Free : GlmIntercept.Default, L1 = paper ? 0 : Pick(random, 0, 0.1) * k / training.StepSize!.Value },
             Preprocessing = job.Preprocessing! with { RowNorm = rowNorm, Constant = !zero && random.Next(3) == 0 },
             Privacy = job.Privacy with
             {

@@ -85,7 +85,7 @@ public class GlmTrainingTests
             double[] actual = WeightsAsync(data, data.Job(family, training, intercept ? GlmIntercept.Free : GlmIntercept.None), order: 1, oneSided: data.Widths.Length == 1 ? 0 : random.Next(4)).GetAwaiter().GetResult();
 
             PooledGlm truth = data.Pooled(family, draw.Seed, intercept: intercept);
-            truth.Sgd(training.Epochs!.Value, draw.Batches, training.StepSize, clip ?? double.PositiveInfinity, norm ?? double.PositiveInfinity, data.Widths);
+            truth.Sgd(training.Epochs!.Value, draw.Batches, training.StepSize!.Value, clip ?? double.PositiveInfinity, norm ?? double.PositiveInfinity, data.Widths);
             VerticalData.AssertClose(intercept ? [.. truth.Weights, truth.Intercept] : truth.Weights, actual, 1e-12);
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(150));
     }

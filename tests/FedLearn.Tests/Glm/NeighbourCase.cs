@@ -95,7 +95,7 @@ internal sealed record NeighbourCase
         GlmJob job = JobOf(family, training, l2, bound, peers);
         job = job with
         {
-            Model = job.Model with { Intercept = free ? GlmIntercept.Free : GlmIntercept.Default, L1 = paper ? 0 : Pick(random, 0, 0, 0.02, 0.5) * k / training.StepSize },
+            Model = job.Model with { Intercept = free ? GlmIntercept.Free : GlmIntercept.Default, L1 = paper ? 0 : Pick(random, 0, 0, 0.02, 0.5) * k / training.StepSize!.Value },
             Preprocessing = job.Preprocessing! with { RowNorm = rowNorm },
             Privacy = job.Privacy with
             {

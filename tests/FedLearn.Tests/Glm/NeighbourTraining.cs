@@ -277,10 +277,10 @@ internal sealed class NeighbourTraining
             switch (Mutant)
             {
                 case TrainerMutant.NoProjection when GradientNoise is null:
-                    Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, double.PositiveInfinity);
+                    Train.Step(weights, gradient, Plan.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, double.PositiveInfinity);
                     return;
                 case TrainerMutant.ThresholdFirst when GradientNoise is null:
-                    Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, double.PositiveInfinity);
+                    Train.Step(weights, gradient, Plan.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, double.PositiveInfinity);
                     VectorKernels.Project(weights, Plan.WeightNorm);
                     return;
                 case TrainerMutant.ActualCountDivisor:

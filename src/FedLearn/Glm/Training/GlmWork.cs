@@ -226,7 +226,7 @@ internal class GlmWork
             batchRows = 1;
         }
 
-        Train.Step(weights, gradient, Plan.Job.Training.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, Plan.WeightNorm);
+        Train.Step(weights, gradient, Plan.StepSize, Plan.Job.Model.L2, Plan.Job.Model.L1, batchRows, Plan.WeightNorm);
     }
 
     /// <summary>Weight noise: makes a mean gradient one that may be known.</summary>

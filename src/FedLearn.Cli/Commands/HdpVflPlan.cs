@@ -34,12 +34,13 @@ internal static class HdpVflPlan
             ["rows"] = rows,
             ["batches"] = layout.Count,
             ["epochs"] = plan.Epochs,
+            ["stepSize"] = plan.StepSize,
             ["criterion"] = Criterion,
             ["parties"] = parties,
         };
         List<string> lines =
         [
-            Invariant($"hdp-vfl: {rows} training {Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} {Counted.Noun(layout.LargestSize, "row")}"),
+            Invariant($"hdp-vfl: {rows} training {Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {layout.Count} = {plan.Epochs * layout.Count} {Counted.Noun(plan.Epochs * layout.Count, "message")} a party, batches of {(layout.SmallestSize == layout.LargestSize ? $"{layout.LargestSize}" : $"{layout.SmallestSize} to {layout.LargestSize}")} {Counted.Noun(layout.LargestSize, "row")}, stepSize {plan.StepSize:G4}"),
         ];
         string[] warnings = [.. plan.ShortSteps(layout), .. plan.NarrowBounds(plan.Job.Parties.First(p => p.Party.Role == PartyRole.Active))];
         PrivacyPlanCommand.Warn(document, lines, warnings);

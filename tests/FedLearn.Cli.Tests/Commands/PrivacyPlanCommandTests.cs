@@ -633,14 +633,14 @@ public sealed class PrivacyPlanCommandTests : IDisposable
     {
         (string, JsonNode?)[] one = [("training.epochs", 1), ("training.batchesPerEpoch", 1), ("privacy.delta", 1e-5)];
         string[] lines = await Lines(_scene.Job(Scene.Private(one)), "--rows", "1");
-        Assert.Contains("hdp-vfl: 1 training row, epochs 1 x batches 1 = 1 message a party, batches of 1 row", lines);
+        Assert.Contains("hdp-vfl: 1 training row, epochs 1 x batches 1 = 1 message a party, batches of 1 row, stepSize 1", lines);
         JsonElement least = (await Plan(_scene.At("job.json"), "--rows", "1")).Document;
         // Neither half an epoch nor half a row.
         Assert.All(least.GetProperty("parties").EnumerateArray(), p => Assert.Equal(["epochs 2", "stepSize 0.5", "stepSize 2", "weightNorm 0.5", "weightNorm 2"],
             p.GetProperty("whatIf").EnumerateArray().Select(c => $"{c.GetProperty("change").GetString()} {c.GetProperty("value")}")));
         lines = await Lines(_scene.Job(Scene.Private([.. one, ("privacy.mode", "none"), ("training.optimizer", "sgd")])), "--rows", "1");
         Assert.Contains("none: 1 training row, epochs 1 x batches 1 = 1 message a party; no noise", lines);
-        Assert.Contains("hdp-vfl: 200 training rows, epochs 2 x batches 3 = 6 messages a party, batches of 66 to 67 rows", await Lines(_scene.Job(Scene.Private(("training.batchesPerEpoch", 3))), "--rows", "200"));
+        Assert.Contains("hdp-vfl: 200 training rows, epochs 2 x batches 3 = 6 messages a party, batches of 66 to 67 rows, stepSize 1.996", await Lines(_scene.Job(Scene.Private(("training.batchesPerEpoch", 3), ("training.stepSize", null))), "--rows", "200"));
         Assert.Contains(await Lines(_scene.Job(Scene.Private(one)), "--rows", "4"), l => l.Contains("for 1 test row, the average", StringComparison.Ordinal));
     }
 

@@ -509,7 +509,8 @@ public class ServiceTests
 
         await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--config", telco);
         await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--health", "127.0.0.1:0");
-        await RefusedAsync(CliErrors.OptionsDisagree, 2, "--service", "--config", bank, "--model", "m");
+        foreach (string[] alone in (string[][])[["--model", "m"], ["--serve"], ["--digest"], ["--predict", "p.csv"], ["--evaluate"], ["--report", "r.json"], ["--html", "r.html"], ["--json"]])
+            await RefusedAsync(CliErrors.OptionsDisagree, 2, ["--service", "--config", bank, .. alone]);
         await RefusedAsync(RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "0");
         await RefusedAsync(RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "NaN");
         await RefusedAsync(RunFileErrors.Address, 2, "--service", "--config", bank, "--health", "example.org:80");

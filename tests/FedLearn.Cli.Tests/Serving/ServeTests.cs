@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.RunFiles;
@@ -248,7 +249,12 @@ public class ServeTests
         Assert.True(run.ExitCode == 0, run.Error);
         GlmRunFile file = GlmRunFile.Load(job);
         using var metrics = new ServingMetrics(new GlmScoringActive(file.Job, GlmTasks.Input(file, file.Party("bank"), needLabel: false, default), GlmModel.Load(scene.At("models"), "bank")));
+        List<string> durations = [];
+        using var listener = new MeterListener { InstrumentPublished = (instrument, own) => { if (instrument.Name == "fedlearn.serve.duration") own.EnableMeasurementEvents(instrument); } };
+        listener.SetMeasurementEventCallback<double>((_, seconds, tags, _) => durations.Add($"{seconds >= 0} {tags[0].Key} {tags[0].Value}"));
+        listener.Start();
         IResult result = await RestHost.CountedAsync(metrics, line => said += line, static () => throw new InvalidOperationException("c_0001"));
+        Assert.Contains("True outcome failed", durations);
         Assert.Equal(500, Assert.IsType<ProblemHttpResult>(result).StatusCode);
         Assert.StartsWith("a request failed with InvalidOperationException, which the server did not expect (FL6120)", said, StringComparison.Ordinal);
         Assert.Contains(nameof(Rest_RequestThatFails_IsLoggedWithoutItsMessage), said, StringComparison.Ordinal);

@@ -25,14 +25,14 @@ public class OneRoundAuditTests(ITestOutputHelper output)
     /// <summary>Sessions in each world; ten times as many in the full tier.</summary>
     private static readonly int Runs = TestCounts.Of(2_000);
 
-    private static GlmJob Job(string family, PrivacyMode mode, PrivacyBudget active, PrivacyBudget passive, EvaluationDisclosure evaluation = EvaluationDisclosure.None)
+    private static GlmJob Job(string family, PrivacyMode mode, PrivacyBudget active, PrivacyBudget passive, EvaluationDisclosure evaluation = EvaluationDisclosure.None, int passives = 1)
     {
-        GlmJob job = NeighbourCase.JobOf(family, new() { Epochs = mode == PrivacyMode.LabelDp ? 2 : null, StepSize = 1 }, 0.001, 1);
+        GlmJob job = NeighbourCase.JobOf(family, new() { Epochs = mode == PrivacyMode.LabelDp ? 2 : null, StepSize = 1 }, 0.001, 1, passives);
         return job with
         {
             Model = job.Model with { Family = family == "multinomial" ? GlmFamilies.Multinomial(4) : job.Model.Family },
             Privacy = new() { Mode = mode, Budget = active, Evaluation = evaluation, EvaluationShare = .5 },
-            Parties = [job.Parties[0], job.Parties[1] with { Budget = passive }],
+            Parties = [job.Parties[0], .. job.Parties.Skip(1).Select(p => p with { Budget = passive })],
         };
     }
 
@@ -125,7 +125,7 @@ public class OneRoundAuditTests(ITestOutputHelper output)
 
             async Task<byte> SentAsync(InMemoryLedger kept) => ((RandomizedLabels)await ActiveAsync(job, world ? 1 : 0, kept)).Classes.Span[Changed];
         });
-        double lower = Lower(falsePositives, falseNegatives);
+        double lower = Lower(falsePositives, falseNegatives, Runs);
         output.WriteLine($"epsilon claimed {Epsilon:F4}, lower bound {lower:F4} from {Runs} runs a world");
         Assert.Equal(oneLedger, lower <= Epsilon);
         Assert.Equal(oneLedger, differ == 0);
@@ -170,6 +170,98 @@ public class OneRoundAuditTests(ITestOutputHelper output)
         AssertEpsilon(response, falsePositives, falseNegatives);
     }
 
+    /// <summary>Three real parties. Every coalition of two attacks the third: both passive parties the labels, the active one and either passive one the scores of the other. So does the active party alone a person of whom both passive ones have a row.</summary>
+    /// <remarks>The changed row turns at each party by itself, so that every session is a trial of all four attacks; claims hold whatever the others' rows are. Half of twice <see cref="Runs"/> are in each world of one party.</remarks>
+    [Fact]
+    public async Task Audit_ThreeParties_NoCoalitionLearnsMoreThanTheClaims()
+    {
+        PrivacyBudget passive = new(12, 1e-3);
+        GlmJob job = Job("binomial", PrivacyMode.OneRound, new(Epsilon, 1e-3), passive, passives: 2);
+        RandomizedResponse response = new(Epsilon);
+        int sessions = 2 * Runs;
+        double claimed = GaussianDp.Mu(passive.Epsilon, passive.Delta);
+        Errors labels = new(), both = new();
+        Errors[] scores = [new(), new()];
+        for (int session = 0; session < sessions; session++)
+        {
+            // At the active party, and at the two passive ones.
+            bool[] turned = [(session & 1) > 0, (session & 2) > 0, (session & 4) > 0];
+            ThreeParties seen = await ThreePartiesAsync(job, turned);
+            Assert.Equal(seen.Labels[0], seen.Labels[1]);
+            labels.Add(turned[0], seen.Labels[0][Changed] == 0);
+            double sum = 0, squares = 0;
+            for (int p = 0; p < 2; p++)
+            {
+                OneRoundCalibration calibration = seen.Results[p + 1].Privacy.OneRound!.Calibration!;
+                double[] one = Silent(calibration.Parameters, Rows(false), seen.Labels[p]).Scores, other = Silent(calibration.Parameters, Rows(true), seen.Labels[p]).Scores;
+                (double ratio, double square) = (0, 0);
+                for (int i = 0; i < one.Length; i++)
+                {
+                    double distance = (other[i] - one[i]) / calibration.ScoreNoise.Sigma;
+                    ratio += ((seen.Scores[p][i] - one[i]) / calibration.ScoreNoise.Sigma * distance) - (distance * distance / 2);
+                    square += distance * distance;
+                }
+
+                Assert.InRange(Math.Sqrt(square), 0, calibration.Mu);
+                scores[p].Add(turned[p + 1], ratio > 0, Math.Sqrt(square));
+                (sum, squares) = (sum + ratio, squares + square);
+            }
+
+            if (turned[1] == turned[2])
+                both.Add(turned[1], sum > 0, Math.Sqrt(squares));
+
+            // Each party pays for what it sent, once, however many got it.
+            if (session == 0)
+                Assert.Equal([(Epsilon, 0.0), (0, claimed * claimed), (0, claimed * claimed)], seen.Ledgers.Select(ledger => Assert.Single(ledger.Entries)).Select(e => (e.PureEpsilon, e.MuSquared)));
+        }
+
+        AssertEpsilon(response, labels.FalsePositives, labels.FalseNegatives, sessions / 2);
+        foreach (Errors each in scores)
+            AssertMu(claimed, each.Realised(sessions / 2), .5, each.FalsePositives, each.FalseNegatives, sessions / 2);
+        AssertMu(Math.Sqrt(2) * claimed, both.Realised(sessions / 4), .5, both.FalsePositives, both.FalseNegatives, sessions / 4);
+    }
+
+    /// <summary>An attacker's errors in two worlds, where released labels decide how far apart these are in a session.</summary>
+    private sealed class Errors
+    {
+        public long FalsePositives { get; private set; }
+
+        public long FalseNegatives { get; private set; }
+
+        private readonly double[] _expected = new double[2];
+
+        /// <summary>The mu at which an attacker would be wrong as often as is expected in the world with more errors. Errors of unequal chances vary less than a binomial number of the same mean (Hoeffding 1956).</summary>
+        public double Realised(int runs) => -2 * Statistics.Quantile(_expected.Max() / runs);
+
+        public void Add(bool other, bool guess, double mu = 0)
+        {
+            _expected[other ? 1 : 0] += Statistics.Phi(-mu / 2);
+            FalsePositives += !other && guess ? 1 : 0;
+            FalseNegatives += other && !guess ? 1 : 0;
+        }
+    }
+
+    private sealed record ThreeParties(byte[][] Labels, double[][] Scores, IReadOnlyList<GlmPartyResult> Results, InMemoryLedger[] Ledgers);
+
+    /// <summary>One session of real parties, by what crosses between them.</summary>
+    private static async Task<ThreeParties> ThreePartiesAsync(GlmJob job, bool[] turned)
+    {
+        InMemoryLedger[] ledgers = [new(), new(), new()];
+        GlmTrainer[] parties = [.. job.Parties.Select((p, i) => new GlmTrainer(job, Input(p.Party.Name, Rows(turned[i]),
+            i == 0 ? [.. Labels.Select((y, row) => row == Changed && turned[0] ? 1.0 - y : y)] : null, job) with { Ledger = ledgers[i] }))];
+        (byte[][] labels, double[][] scores) = (new byte[2][], new double[2][]);
+        IReadOnlyList<GlmPartyResult> results = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(t => t.JoinRequest)], new ChannelOptions(), (i, agreement, channels, stop) =>
+            parties[i].TrainAsync(agreement, [.. channels.Select((channel, p) => new ChangedChannel(channel, payload =>
+            {
+                if (payload is RandomizedLabels heard)
+                    labels[i - 1] = heard.Classes.ToArray();
+                if (payload is Scores said)
+                    scores[p] = said.Values.ToArray();
+                return payload;
+            }))], null, stop), TestContext.Current.CancellationToken);
+        return new(labels, scores, results, ledgers);
+    }
+
     private static async Task<(long FalsePositives, long FalseNegatives)> CountAsync(Func<bool, Task<bool>> guess, int? runs = null)
     {
         (long falsePositives, long falseNegatives) = (0, 0);
@@ -182,33 +274,35 @@ public class OneRoundAuditTests(ITestOutputHelper output)
         return (falsePositives, falseNegatives);
     }
 
-    private void AssertMu(double claimed, double truth, double share, long falsePositives, long falseNegatives)
+    private void AssertMu(double claimed, double truth, double share, long falsePositives, long falseNegatives, int? runs = null)
     {
-        double lower = AuditBound.Lower(falsePositives, falseNegatives, Runs, FalseAlarm), reach = AuditBound.Reach(truth, Runs, FalseAlarm);
-        output.WriteLine($"mu claimed {claimed:F4}, realised without noise {truth:F4}, lower bound {lower:F4} from {Runs} runs a world (at least {reach:F4} expected)");
+        int trials = runs ?? Runs;
+        double lower = AuditBound.Lower(falsePositives, falseNegatives, trials, FalseAlarm), reach = AuditBound.Reach(truth, trials, FalseAlarm);
+        output.WriteLine($"mu claimed {claimed:F4}, realised without noise {truth:F4}, lower bound {lower:F4} from {trials} runs a world (at least {reach:F4} expected)");
         Assert.InRange(truth, share * claimed, claimed);
         Assert.InRange(lower, reach, claimed);
         Assert.True(reach > truth / 2, "too few runs for an audit that sees");
     }
 
-    private void AssertEpsilon(RandomizedResponse response, long falsePositives, long falseNegatives)
+    private void AssertEpsilon(RandomizedResponse response, long falsePositives, long falseNegatives, int? runs = null)
     {
-        double lower = Lower(falsePositives, falseNegatives),
-            reach = Lower(Statistics.BinomialUpperQuantile(Runs, response.OtherProbability, FalseAlarm / 2), Statistics.BinomialUpperQuantile(Runs, response.FlipProbability, FalseAlarm / 2));
-        output.WriteLine($"epsilon claimed {response.Epsilon:F4}, lower bound {lower:F4} from {Runs} runs a world (at least {reach:F4} expected)");
+        int trials = runs ?? Runs;
+        double lower = Lower(falsePositives, falseNegatives, trials),
+            reach = Lower(Statistics.BinomialUpperQuantile(trials, response.OtherProbability, FalseAlarm / 2), Statistics.BinomialUpperQuantile(trials, response.FlipProbability, FalseAlarm / 2), trials);
+        output.WriteLine($"epsilon claimed {response.Epsilon:F4}, lower bound {lower:F4} from {trials} runs a world (at least {reach:F4} expected)");
         Assert.InRange(lower, reach, response.Epsilon);
         Assert.True(reach > response.Epsilon / 2, "too few runs for an audit that sees");
     }
 
     /// <summary>A lower bound on a pure epsilon from errors in two worlds.</summary>
-    private static double Lower(long falsePositives, long falseNegatives) =>
-        Math.Log((1 - Statistics.ClopperPearsonUpper(falseNegatives, Runs, FalseAlarm / 2)) / Statistics.ClopperPearsonUpper(falsePositives, Runs, FalseAlarm / 2));
+    private static double Lower(long falsePositives, long falseNegatives, int runs) =>
+        Math.Log((1 - Statistics.ClopperPearsonUpper(falseNegatives, runs, FalseAlarm / 2)) / Statistics.ClopperPearsonUpper(falsePositives, runs, FalseAlarm / 2));
 
     /// <summary>What the passive party would send without noise.</summary>
-    private static (double[] Scores, double Weight) Silent(OneRoundParameters parameters, double[] x)
+    private static (double[] Scores, double Weight) Silent(OneRoundParameters parameters, double[] x, byte[]? labels = null)
     {
-        var response = new RandomizedResponse(1);
-        double[] targets = [.. Labels.Select(z => parameters.Columns[0].Target(response.Debias(z == 1)))];
+        var response = new RandomizedResponse(labels is null ? 1 : Epsilon);
+        double[] targets = [.. (labels ?? Labels).Select(z => parameters.Columns[0].Target(response.Debias(z == 1)))];
         NewtonResult fit = ClippedRidge.Fit(new LinearPart(new DenseMatrix(x.Length, 1, x), false), targets, parameters, 0);
         return ([.. fit.Scores.Select(score => Math.Clamp(score, -parameters.ScoreClip, parameters.ScoreClip))], fit.Weights[0]);
     }

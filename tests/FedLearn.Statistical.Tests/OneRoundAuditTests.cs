@@ -1,9 +1,11 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Dssm;
 using FedLearn.Tests.Glm;
 using FedLearn.Tests.Shared;
 
@@ -222,6 +224,57 @@ public class OneRoundAuditTests(ITestOutputHelper output)
     }
 
     /// <summary>An attacker's errors in two worlds, where released labels decide how far apart these are in a session.</summary>
+    /// <summary>An active party that has the scores breaks the session off, and has the run go on under labels of its choice, as often as it likes: it gets the bytes that it has, or nothing.</summary>
+    /// <param name="rate">The label's declared rate: with one, nothing that is charged follows from labels.</param>
+    /// <param name="evaluation">With the noise of final weights, or without.</param>
+    [Theory]
+    [InlineData(.5, EvaluationDisclosure.None)]
+    [InlineData(null, EvaluationDisclosure.None)]
+    [InlineData(.5, EvaluationDisclosure.Charged)]
+    public async Task Audit_RunThatGoesOnUnderOtherLabels_HasOneNoiseAndOneCharge(double? rate, EvaluationDisclosure evaluation)
+    {
+        GlmJob job = Job("binomial", PrivacyMode.OneRound, new(1, 1e-3), new(1, 1e-3), evaluation);
+        job = job with { Privacy = job.Privacy with { OneRound = job.Privacy.OneRound with { LabelRate = rate } } };
+        (KeepingLedger ledger, InMemoryRunStore store) = (new(), new());
+        var heard = new HashSet<string>();
+        byte[][] labels = [Labels, [.. Labels.Select(z => (byte)(1 - z))], new byte[16], [.. Enumerable.Repeat((byte)1, 16)]];
+        int refused = 0;
+        foreach (byte[] chosen in labels)
+        {
+            var party = new GlmTrainer(job, Input("passive", Rows(false), null, job) with { Ledger = ledger, Runs = store });
+            (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "passive");
+            ResumeOffer? offer = party.JoinRequest.Resume;
+            Assert.Equal(heard.Count == 0 && refused == 0, offer is null);
+            Task<GlmPartyResult> training = party.TrainAsync(Agreement(party.Terms, party.JoinRequest) with { Resume = offer is null ? null : new(offer.SessionId, offer.Rounds[^1]) }, [own]);
+            if (offer is null)
+                await AlignAsync(peer);
+            await peer.ReceiveAsync<Scalars>(0, 3);
+            await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"));
+            await peer.SendAsync(0, Disclosure.Unprotected(new RandomizedLabels(chosen), "script"));
+            try
+            {
+                Scores scores = await peer.ReceiveAsync<Scores>(0, 16);
+                heard.Add(Convert.ToHexString(scores.Lattice!.Packed.Span));
+                await peer.DisposeAsync();
+            }
+            catch (PeerException)
+            {
+                // The charge has other terms.
+                refused++;
+            }
+
+            await Assert.ThrowsAnyAsync<Exception>(() => training);
+            if (refused > 0)
+                break;
+        }
+
+        output.WriteLine($"{heard.Count} contents heard, {refused} attempts refused");
+        Assert.Single(heard);
+        Assert.Equal(rate is null ? 1 : 0, refused);
+        LedgerEntry charge = Assert.Single(ledger.Entries);
+        Assert.Equal(1, charge.Share);
+    }
+
     private sealed class Errors
     {
         public long FalsePositives { get; private set; }

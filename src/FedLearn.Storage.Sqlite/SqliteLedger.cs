@@ -58,7 +58,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     /// <summary>How often a run under way notes in the ledger how much it has kept: a note is synced, and may take as long as ten messages.</summary>
     private static readonly TimeSpan NoteEvery = TimeSpan.FromSeconds(1);
 
-    private const double NotePatienceMilliseconds = 1000;
+    private const double NotePatienceMilliseconds = 100;
 
     private readonly LedgerFile _file;
     private readonly SqliteLedgerOptions _options;

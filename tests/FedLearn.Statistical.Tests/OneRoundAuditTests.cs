@@ -275,6 +275,114 @@ public class OneRoundAuditTests(ITestOutputHelper output)
         Assert.Equal(1, charge.Share);
     }
 
+    /// <summary>Any range, lattice and labels that an active party may declare, up to the ends of double numbers: two neighbouring tables that hear the same and draw the same noise send integers no farther apart than the noise allows, or nothing.</summary>
+    /// <remarks>Draws are from a fixed seed, and the bound holds always: a failure is a fault.</remarks>
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("poisson")]
+    public async Task Passive_AnyNumbersThatTheActivePartyDeclares_SendsNoMoreThanItsNoiseAllows(string family)
+    {
+        var random = new Random(11);
+        (double largest, int sent, int refused) = (0, 0, 0);
+        for (int trial = 0; trial < TestCounts.Of(150); trial++)
+        {
+            GlmJob job = Job(family, PrivacyMode.OneRound, new(12, 1e-3), new(12, 1e-3));
+            job = job with { Privacy = job.Privacy with { TestNoiseSeed = trial } };
+            double low = Signed(), high = low + Math.Pow(10, random.Next(10) == 0 ? random.Next(-300, 300) : random.Next(-6, 7)), step = Math.Pow(10, random.Next(10) == 0 ? random.Next(-300, 300) : random.Next(-9, 2));
+            int bits = random.Next(2, 54);
+            double most = Math.Pow(2, bits - 1) - 1;
+            double[] labels = [.. Enumerable.Range(0, 16).Select(i => Math.Round(random.Next(3) switch { 0 => i < 8 ? most : -most, 1 => random.NextDouble() * most, _ => 0 }))];
+            Scores?[] worlds = new Scores?[2];
+            double mu = 0, sigma = 0;
+            foreach (bool other in (bool[])[false, true])
+            {
+                var ledger = new InMemoryLedger();
+                (Scores? scores, GlmPartyResult? result) = await OfDeclaredAsync(job, Rows(other), ledger, low, high, LatticeVector.Pack(labels, step, bits));
+                worlds[other ? 1 : 0] = scores;
+                if (scores is null)
+                {
+                    // Nothing has left, and nothing is paid for.
+                    Assert.All(ledger.Entries, entry => Assert.Equal(0, entry.Share));
+                    continue;
+                }
+
+                OneRoundCalibration calibration = result!.Privacy.OneRound!.Calibration!;
+                (mu, sigma) = (calibration.Mu, calibration.ScoreNoise.Sigma);
+            }
+
+            // Whether anything is sent does not follow from rows.
+            Assert.Equal(worlds[0] is null, worlds[1] is null);
+            if (worlds is not [{ } one, { } two])
+            {
+                refused++;
+                continue;
+            }
+
+            sent++;
+            double distance = Math.Sqrt(one.Values.ToArray().Zip(two.Values.ToArray()).Sum(pair => Math.Pow((pair.First - pair.Second) / sigma, 2)));
+            largest = Math.Max(largest, distance / mu);
+            Assert.InRange(distance, 0, mu);
+        }
+
+        output.WriteLine($"{sent} sent, {refused} refused; largest distance {largest:F3} of what is allowed");
+        Assert.True(sent > 20 && refused > 5 && largest > .5);
+
+        double Signed() => (random.Next(2) == 0 ? -1 : 1) * (random.Next(3) == 0 ? 0 : Math.Pow(10, random.Next(10) == 0 ? random.Next(-300, 300) : random.Next(-6, 7)));
+    }
+
+    /// <summary>Predictions are in units of the label, whose range the active party declares: where weights in that unit overflowed for some rows and not for others, the ending would tell them apart without noise.</summary>
+    [Theory]
+    [InlineData(EvaluationDisclosure.None)]
+    [InlineData(EvaluationDisclosure.Charged)]
+    public async Task Passive_RangeAtTheEndOfTheNumbers_EndsTheSameWhateverTheRowsAre(EvaluationDisclosure evaluation)
+    {
+        GlmJob job = Job("gaussian", PrivacyMode.OneRound, new(12, 1e-3), new(12, 1e-3), evaluation);
+        job = job with { Privacy = job.Privacy with { TestNoiseSeed = 1 } };
+        const int Many = 400, Bits = 30;
+        double most = Math.Pow(2, Bits - 1) - 1;
+        double[] Features(bool other) => [.. Enumerable.Range(0, Many).Select(i => i == Changed && other ? -.2 : i < Many / 2 ? .2 : -.2)];
+        var endings = new HashSet<bool>();
+        // Weights are about 5 times the share, in quarters of the range: of the first range more than any number for some shares. One row moves them by half a hundredth. A range whose square is no number is refused before rows enter.
+        foreach (double high in (double[])[1.7e308, 1e154])
+            for (double share = .83; share < .86; share += .004)
+            {
+                LatticeVector labels = LatticeVector.Pack([.. Enumerable.Range(0, Many).Select(i => Math.Round((i < Many / 2 ? 1 + share : 1 - share) / 2 * most))], high / most, Bits);
+                bool[] ends = [await EndsAsync(false), await EndsAsync(true)];
+                Assert.True(ends[0] == ends[1], $"range to {high}, labels {share:F3} of it apart: the session ends for one table, and gives up for its neighbour");
+                endings.Add(ends[0]);
+
+                async Task<bool> EndsAsync(bool other) => (await OfDeclaredAsync(job, Features(other), new(), 0, high, labels)).Result is not null;
+            }
+
+        Assert.Equal(2, endings.Count);
+    }
+
+    /// <summary>A passive party's session with an active one that declares a range and labels of its choice: what it sends, and its result; null where it gives up.</summary>
+    private static async Task<(Scores? Scores, GlmPartyResult? Result)> OfDeclaredAsync(GlmJob job, double[] x, InMemoryLedger ledger, double low, double high, LatticeVector labels)
+    {
+        var party = new GlmTrainer(job, Input("passive", x, null, job) with { Ledger = ledger });
+        (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "passive");
+        Task<GlmPartyResult> training = party.TrainAsync(Agreement(party.Terms, party.JoinRequest), [own]);
+        await AlignAsync(peer);
+        await peer.ReceiveAsync<Scalars>(0, 3);
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"));
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { low, high }), "script"));
+        await peer.SendAsync(0, Disclosure.Unprotected(new NoisyTargets(labels), "script"));
+        Scores? scores = null;
+        try
+        {
+            scores = await peer.ReceiveAsync<Scores>(0, x.Length);
+            await peer.CompleteAsync();
+            await peer.PeerCompletedAsync();
+            return (scores, await training);
+        }
+        catch (PeerException e) when (e.Id == ProtocolErrors.PeerAborted)
+        {
+            await Assert.ThrowsAnyAsync<FedLearnException>(() => training);
+            return (scores, null);
+        }
+    }
+
     private sealed class Errors
     {
         public long FalsePositives { get; private set; }

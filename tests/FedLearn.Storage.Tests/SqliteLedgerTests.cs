@@ -424,6 +424,37 @@ public sealed class SqliteLedgerTests : IDisposable
         Assert.Null(SqliteLedger.Audit(ledger.Path).Fault);
     }
 
+    /// <summary>A clock that is set back or forward between jobs, or between the processes of a run, changes no order, no sum and no run.</summary>
+    [Fact]
+    public void Entries_ClockThatIsSet_AreInTheOrderOfTheirRowsAndARunGoesOn()
+    {
+        string path = _folder["clocks.ledger.db"];
+        PrivacyCharge open = Charges.Gaussian();
+        int[] years = [2026, 1970, 2099, 1971, 2026];
+        foreach (int year in years)
+        {
+            var ledger = new SqliteLedger(path, new SqliteLedgerOptions { Clock = new SetClock(year), Budget = new LedgerBudget(2.5, 0.1) });
+            if (year < years[0] || year == 2099)
+                Spend(ledger, Charges.Pure(0.5));
+            using IPrivacyReservation run = ledger.Reserve(open);
+            run.Keep(run.Kept, [(byte)run.Kept]);
+            if (run.Kept == open.Messages)
+                break;
+        }
+
+        LedgerAudit audit = SqliteLedger.Audit(path);
+        Assert.Null(audit.Fault);
+        Assert.Equal([2026, 1970, 2099], audit.Entries.Select(e => e.At.Year));
+        Assert.Equal(1, new SqliteLedger(path).Spent("bank", Charges.People(), PrivacyUnit.Record).PureEpsilon);
+        using IPrivacyReservation again = new SqliteLedger(path).Reserve(open);
+        Assert.Equal([2], again.Find(2));
+    }
+
+    private sealed class SetClock(int year) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => new(year, 6, 1, 0, 0, 0, TimeSpan.Zero);
+    }
+
     /// <summary>A process that is killed notes nothing more. Its first message is noted at once, which is all that some runs have, later ones a second apart; and the next process notes what it finds.</summary>
     [Fact]
     public void Keep_ProcessKilled_IsNotedAfterItsFirstMessageAndEverySecond()

@@ -118,6 +118,10 @@ public class OneRoundJobTests
             Assert.All(of.Zip(with), pair => Assert.Equal(Bytes(pair.First.Payload), Bytes(pair.Second.Payload)));
         }
 
+        // One release of the labels, whoever gets it: two would cost twice as much to parties who compare.
+        SentMessage[] labels = [.. first.Sent.Where(m => m.Payload is RandomizedLabels or NoisyTargets)];
+        Assert.Equal(["p1", "p2"], labels.Select(m => m.To).Order());
+        Assert.Equal(Bytes(labels[0].Payload), Bytes(labels[1].Payload));
         Assert.Equal([false, false, true], a.Zip(b).Select(pair => pair.First.Model.WeightsSha256 == pair.Second.Model.WeightsSha256));
         Assert.Equal(a[2].Privacy.Claims, b[2].Privacy.Claims);
         Assert.Equal(a[2].Privacy.Warnings, b[2].Privacy.Warnings);

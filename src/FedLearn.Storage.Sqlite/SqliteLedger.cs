@@ -55,6 +55,11 @@ public sealed record LedgerAudit(string Path, long Rows, string Head, IReadOnlyL
 /// </remarks>
 public sealed class SqliteLedger : IPrivacyLedger
 {
+    /// <summary>How often a run under way notes in the ledger how much it has kept: a note is synced, and may take as long as ten messages.</summary>
+    private static readonly TimeSpan NoteEvery = TimeSpan.FromSeconds(1);
+
+    private const double NotePatienceMilliseconds = 100;
+
     private readonly LedgerFile _file;
     private readonly SqliteLedgerOptions _options;
 
@@ -129,7 +134,7 @@ public sealed class SqliteLedger : IPrivacyLedger
     /// <inheritdoc />
     /// <exception cref="ConfigurationException">FL2312: the run is open in another place.</exception>
     /// <exception cref="PrivacyRefusedException">FL5020: over the budget; FL5021: the run is reserved with other terms; FL5022: the ledger does not
-    /// verify; FL5023: the run is settled; FL5024: the run's messages are lost.</exception>
+    /// verify; FL5023: the run is settled; FL5024: the run's messages are lost; FL5025: they are an older copy.</exception>
     public IPrivacyReservation Reserve(PrivacyCharge charge, KeptRelease? kept = null)
     {
         IPrivacyLedger.CheckCharge(charge);
@@ -141,8 +146,8 @@ public sealed class SqliteLedger : IPrivacyLedger
             Outbox outbox = Outbox.Open(OutboxPath(charge.RunId), Convert.FromHexString(charge.RunId), Limit(charge));
             try
             {
-                bool inFull = Commit(charge, kept, outbox);
-                return new Reservation(this, charge, outbox, inFull);
+                (bool inFull, LedgerProgress known) = Commit(charge, kept, outbox);
+                return new Reservation(this, charge, outbox, inFull, known);
             }
             catch
             {
@@ -158,8 +163,8 @@ public sealed class SqliteLedger : IPrivacyLedger
     public byte[]? Find(string party, string key) =>
         _file.Guard(_file.ReadSound).Kept.LastOrDefault(k => k.Party == party && k.Release.Key == key)?.Release.Bytes.ToArray();
 
-    /// <summary>Writes the charge of a run, or finds it; whether it counts in full whatever the run sends.</summary>
-    private bool Commit(PrivacyCharge charge, KeptRelease? kept, Outbox outbox)
+    /// <summary>Writes the charge of a run, or finds it; whether it counts in full whatever the run sends, and what the run has kept at least.</summary>
+    private (bool InFull, LedgerProgress Known) Commit(PrivacyCharge charge, KeptRelease? kept, Outbox outbox)
     {
         using SqliteFile file = _file.Connect();
         using LedgerTransaction transaction = file.BeginWriting();
@@ -178,7 +183,16 @@ public sealed class SqliteLedger : IPrivacyLedger
             if (!outbox.Exists)
                 throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, Path, "the run's outbox file is missing, so that what it sent cannot be sent again.",
                     "Start a new run, which is charged by itself.");
-            return chain.Kept.Any(k => k.RunId == charge.RunId);
+            var known = LedgerProgress.Of(file, charge.RunId);
+            if (outbox.Kept < known.Messages)
+                throw OlderCopy($"the run's outbox is an older copy: it holds {outbox.Kept} {Counted.Noun(outbox.Kept, "message")}, and {known.Messages} had been kept.");
+            if (outbox.Kept > known.Messages)
+            {
+                (known with { Messages = outbox.Kept }).Write(file, charge.RunId);
+                transaction.Commit();
+            }
+
+            return (chain.Kept.Any(k => k.RunId == charge.RunId), known);
         }
 
         if (outbox.Kept > 0)
@@ -190,7 +204,30 @@ public sealed class SqliteLedger : IPrivacyLedger
         if (kept is not null)
             file.Execute("INSERT INTO kept VALUES (?1, ?2)", chain.Rows + 1, kept.Bytes.ToArray());
         transaction.Commit();
-        return kept is not null;
+        return (kept is not null, default);
+    }
+
+    private PrivacyRefusedException OlderCopy(string cause) => SqliteLedgerErrors.Refused(SqliteLedgerErrors.OlderCopy, Path, cause,
+        "Put the newest copy of the run's files back, or start a new run (fedlearn: --fresh), which is charged by itself: a second noise for what has left would give away more than was charged.");
+
+    /// <summary>Notes what a run has kept. The message is kept whether this succeeds or not: where it fails, an older copy of the run's files may go unnoticed.</summary>
+    private void Note(string runId, LedgerProgress progress)
+    {
+        try
+        {
+            // Of a file that is gone nothing is made anew; nor is one that others write for long waited for, since a message would wait too.
+            using SqliteFile file = SqliteFile.Open(Path, TimeSpan.FromMilliseconds(Math.Min(NotePatienceMilliseconds, _options.LockTimeout.TotalMilliseconds)));
+            if (file.Integer("PRAGMA application_id") != LedgerChain.ApplicationId)
+                return;
+            file.Execute("PRAGMA synchronous = NORMAL");
+            using LedgerTransaction transaction = file.BeginWriting();
+            progress.Write(file, runId);
+            transaction.Commit();
+        }
+        catch (SqliteFailure)
+        {
+            // As above.
+        }
     }
 
     private void Settle(string runId, double share) => _file.Guard(() =>
@@ -201,6 +238,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         if (!chain.Entries.Any(e => e.Charge.RunId == runId && e.State == ChargeState.Reserved))
             throw SqliteLedgerErrors.ChainBroken(Path, "the charge of a run that is under way is not in it.");
         LedgerFile.Append(file, chain, LedgerChain.Write(runId, share, _options.Clock.GetUtcNow()));
+        LedgerProgress.Remove(file, runId);
         transaction.Commit();
         return chain;
     });
@@ -231,10 +269,18 @@ public sealed class SqliteLedger : IPrivacyLedger
     private int Limit(PrivacyCharge charge) => Math.Min(charge.Messages, _options.OutboxMessages);
 
     /// <summary>One run, while this process works on it.</summary>
-    private sealed class Reservation(SqliteLedger ledger, PrivacyCharge charge, Outbox outbox, bool inFull) : IPrivacyReservation
+    /// <param name="ledger">The ledger.</param>
+    /// <param name="charge">Its charge.</param>
+    /// <param name="outbox">Its messages.</param>
+    /// <param name="inFull">Whether its charge counts in full whatever it sends.</param>
+    /// <param name="known">What earlier processes of it had kept, as far as the ledger knows.</param>
+    private sealed class Reservation(SqliteLedger ledger, PrivacyCharge charge, Outbox outbox, bool inFull, LedgerProgress known) : IPrivacyReservation
     {
         private readonly Lock _lock = new();
+        private readonly int _before = outbox.Kept;
         private Outbox? _local;
+        private long? _notedAt;
+        private bool _settled;
         private int _values = int.MaxValue;
 
         public string RunId => charge.RunId;
@@ -268,6 +314,20 @@ public sealed class SqliteLedger : IPrivacyLedger
                 throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger.Path, $"the charge covers {charge.Messages} {Counted.Noun(charge.Messages, "message, and it has", "messages, and all have")} been released (A6).",
                     "More of them need a charge of their own.");
             outbox.Keep(index, message, begin);
+            Note(NoteEvery);
+        }
+
+        /// <summary>Notes in the ledger what has been kept: after the first message of each process, and then where so much time has passed since.</summary>
+        private void Note(TimeSpan every)
+        {
+            lock (_lock)
+            {
+                TimeProvider clock = ledger._options.Clock;
+                if (_notedAt is { } before && clock.GetElapsedTime(before) < every)
+                    return;
+                ledger.Note(charge.RunId, new(outbox.Kept, _local?.Kept ?? 0));
+                _notedAt = clock.GetTimestamp();
+            }
         }
 
         public TimeSpan SyncTime => outbox.SyncTime + (_local?.SyncTime ?? TimeSpan.Zero);
@@ -278,11 +338,11 @@ public sealed class SqliteLedger : IPrivacyLedger
         {
             Outbox local = Local();
             // A run makes its values one after the other.
-            if (index > local.Kept)
-                throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, ledger.Path, "the run's file of noised values that stay at the party lacks some that it had made: an older copy must have been put back.",
-                    "Start a new run, which is charged by itself.");
-            return local.Find(index);
+            return index > local.Kept ? throw OlderValues() : local.Find(index);
         }
+
+        private PrivacyRefusedException OlderValues() =>
+            ledger.OlderCopy("the run's file of noised values that stay at the party lacks some that it had made: an older copy must have been put back.");
 
         public void KeepLocal(int index, ReadOnlySpan<byte> value) => Local().Keep(index, value);
 
@@ -290,6 +350,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         {
             IPrivacyReservation.CheckShare(share, Kept);
             ledger.Settle(RunId, inFull ? 1 : share);
+            _settled = true;
             // The charge is what counts; a file that stays is removed by the next run's charge, or when somebody asks for this run again.
             ledger._file.Guard(() =>
             {
@@ -309,6 +370,10 @@ public sealed class SqliteLedger : IPrivacyLedger
 
         public void Dispose()
         {
+            // A run that is left as it is.
+            if (!_settled && (outbox.Kept > _before || _local?.Kept > known.Values))
+                Note(TimeSpan.Zero);
+            _settled = true;
             _local?.Dispose();
             outbox.Dispose();
         }
@@ -326,6 +391,8 @@ public sealed class SqliteLedger : IPrivacyLedger
                     if (!local.Exists && outbox.HasLocal)
                         throw SqliteLedgerErrors.Refused(SqliteLedgerErrors.MessageLost, ledger.Path, "the run's file of noised values that stay at the party is missing, so that it cannot go on with them.",
                             "Start a new run, which is charged by itself.");
+                    if (local.Kept < known.Values)
+                        throw OlderValues();
                     if (!local.Exists)
                         local.Create();
                     if (!outbox.HasLocal)

@@ -25,6 +25,9 @@ public static class SqliteLedgerErrors
     /// <summary>A message was noised before and its bytes are kept no longer, so that it cannot be sent again.</summary>
     public const string MessageLost = "FL5024";
 
+    /// <summary>A run's files are an older copy, put back after the run had gone on.</summary>
+    public const string OlderCopy = "FL5025";
+
     /// <summary>Others held the ledger for too long.</summary>
     public const string Busy = "FL6310";
 

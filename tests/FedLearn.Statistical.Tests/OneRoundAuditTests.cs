@@ -1,9 +1,11 @@
 using FedLearn.Coordination;
 using FedLearn.Data;
+using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
+using FedLearn.Tests.Dssm;
 using FedLearn.Tests.Glm;
 using FedLearn.Tests.Shared;
 
@@ -25,14 +27,14 @@ public class OneRoundAuditTests(ITestOutputHelper output)
     /// <summary>Sessions in each world; ten times as many in the full tier.</summary>
     private static readonly int Runs = TestCounts.Of(2_000);
 
-    private static GlmJob Job(string family, PrivacyMode mode, PrivacyBudget active, PrivacyBudget passive, EvaluationDisclosure evaluation = EvaluationDisclosure.None)
+    private static GlmJob Job(string family, PrivacyMode mode, PrivacyBudget active, PrivacyBudget passive, EvaluationDisclosure evaluation = EvaluationDisclosure.None, int passives = 1)
     {
-        GlmJob job = NeighbourCase.JobOf(family, new() { Epochs = mode == PrivacyMode.LabelDp ? 2 : null, StepSize = 1 }, 0.001, 1);
+        GlmJob job = NeighbourCase.JobOf(family, new() { Epochs = mode == PrivacyMode.LabelDp ? 2 : null, StepSize = 1 }, 0.001, 1, passives);
         return job with
         {
             Model = job.Model with { Family = family == "multinomial" ? GlmFamilies.Multinomial(4) : job.Model.Family },
             Privacy = new() { Mode = mode, Budget = active, Evaluation = evaluation, EvaluationShare = .5 },
-            Parties = [job.Parties[0], job.Parties[1] with { Budget = passive }],
+            Parties = [job.Parties[0], .. job.Parties.Skip(1).Select(p => p with { Budget = passive })],
         };
     }
 
@@ -125,7 +127,7 @@ public class OneRoundAuditTests(ITestOutputHelper output)
 
             async Task<byte> SentAsync(InMemoryLedger kept) => ((RandomizedLabels)await ActiveAsync(job, world ? 1 : 0, kept)).Classes.Span[Changed];
         });
-        double lower = Lower(falsePositives, falseNegatives);
+        double lower = Lower(falsePositives, falseNegatives, Runs);
         output.WriteLine($"epsilon claimed {Epsilon:F4}, lower bound {lower:F4} from {Runs} runs a world");
         Assert.Equal(oneLedger, lower <= Epsilon);
         Assert.Equal(oneLedger, differ == 0);
@@ -170,6 +172,257 @@ public class OneRoundAuditTests(ITestOutputHelper output)
         AssertEpsilon(response, falsePositives, falseNegatives);
     }
 
+    /// <summary>Three real parties. Every coalition of two attacks the third: both passive parties the labels, the active one and either passive one the scores of the other. So does the active party alone a person of whom both passive ones have a row.</summary>
+    /// <remarks>The changed row turns at each party by itself, so that every session is a trial of all four attacks; claims hold whatever the others' rows are. Half of twice <see cref="Runs"/> are in each world of one party.</remarks>
+    [Fact]
+    public async Task Audit_ThreeParties_NoCoalitionLearnsMoreThanTheClaims()
+    {
+        PrivacyBudget passive = new(12, 1e-3);
+        GlmJob job = Job("binomial", PrivacyMode.OneRound, new(Epsilon, 1e-3), passive, passives: 2);
+        RandomizedResponse response = new(Epsilon);
+        int sessions = 2 * Runs;
+        double claimed = GaussianDp.Mu(passive.Epsilon, passive.Delta);
+        Errors labels = new(), both = new();
+        Errors[] scores = [new(), new()];
+        for (int session = 0; session < sessions; session++)
+        {
+            // At the active party, and at the two passive ones.
+            bool[] turned = [(session & 1) > 0, (session & 2) > 0, (session & 4) > 0];
+            ThreeParties seen = await ThreePartiesAsync(job, turned);
+            Assert.Equal(seen.Labels[0], seen.Labels[1]);
+            labels.Add(turned[0], seen.Labels[0][Changed] == 0);
+            double sum = 0, squares = 0;
+            for (int p = 0; p < 2; p++)
+            {
+                OneRoundCalibration calibration = seen.Results[p + 1].Privacy.OneRound!.Calibration!;
+                double[] one = Silent(calibration.Parameters, Rows(false), seen.Labels[p]).Scores, other = Silent(calibration.Parameters, Rows(true), seen.Labels[p]).Scores;
+                (double ratio, double square) = (0, 0);
+                for (int i = 0; i < one.Length; i++)
+                {
+                    double distance = (other[i] - one[i]) / calibration.ScoreNoise.Sigma;
+                    ratio += ((seen.Scores[p][i] - one[i]) / calibration.ScoreNoise.Sigma * distance) - (distance * distance / 2);
+                    square += distance * distance;
+                }
+
+                Assert.InRange(Math.Sqrt(square), 0, calibration.Mu);
+                scores[p].Add(turned[p + 1], ratio > 0, Math.Sqrt(square));
+                (sum, squares) = (sum + ratio, squares + square);
+            }
+
+            if (turned[1] == turned[2])
+                both.Add(turned[1], sum > 0, Math.Sqrt(squares));
+
+            // Each party pays for what it sent, once, however many got it.
+            if (session == 0)
+                Assert.Equal([(Epsilon, 0.0), (0, claimed * claimed), (0, claimed * claimed)], seen.Ledgers.Select(ledger => Assert.Single(ledger.Entries)).Select(e => (e.PureEpsilon, e.MuSquared)));
+        }
+
+        AssertEpsilon(response, labels.FalsePositives, labels.FalseNegatives, sessions / 2);
+        foreach (Errors each in scores)
+            AssertMu(claimed, each.Realised(sessions / 2), .5, each.FalsePositives, each.FalseNegatives, sessions / 2);
+        AssertMu(Math.Sqrt(2) * claimed, both.Realised(sessions / 4), .5, both.FalsePositives, both.FalseNegatives, sessions / 4);
+    }
+
+    /// <summary>An attacker's errors in two worlds, where released labels decide how far apart these are in a session.</summary>
+    /// <summary>An active party that has the scores breaks the session off, and has the run go on under labels of its choice, as often as it likes: it gets the bytes that it has, or nothing.</summary>
+    /// <param name="rate">The label's declared rate: with one, nothing that is charged follows from labels.</param>
+    /// <param name="evaluation">With the noise of final weights, or without.</param>
+    [Theory]
+    [InlineData(.5, EvaluationDisclosure.None)]
+    [InlineData(null, EvaluationDisclosure.None)]
+    [InlineData(.5, EvaluationDisclosure.Charged)]
+    public async Task Audit_RunThatGoesOnUnderOtherLabels_HasOneNoiseAndOneCharge(double? rate, EvaluationDisclosure evaluation)
+    {
+        GlmJob job = Job("binomial", PrivacyMode.OneRound, new(1, 1e-3), new(1, 1e-3), evaluation);
+        job = job with { Privacy = job.Privacy with { OneRound = job.Privacy.OneRound with { LabelRate = rate } } };
+        (KeepingLedger ledger, InMemoryRunStore store) = (new(), new());
+        var heard = new HashSet<string>();
+        byte[][] labels = [Labels, [.. Labels.Select(z => (byte)(1 - z))], new byte[16], [.. Enumerable.Repeat((byte)1, 16)]];
+        int refused = 0;
+        foreach (byte[] chosen in labels)
+        {
+            var party = new GlmTrainer(job, Input("passive", Rows(false), null, job) with { Ledger = ledger, Runs = store });
+            (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "passive");
+            ResumeOffer? offer = party.JoinRequest.Resume;
+            Assert.Equal(heard.Count == 0 && refused == 0, offer is null);
+            Task<GlmPartyResult> training = party.TrainAsync(Agreement(party.Terms, party.JoinRequest) with { Resume = offer is null ? null : new(offer.SessionId, offer.Rounds[^1]) }, [own]);
+            if (offer is null)
+                await AlignAsync(peer);
+            await peer.ReceiveAsync<Scalars>(0, 3);
+            await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"));
+            await peer.SendAsync(0, Disclosure.Unprotected(new RandomizedLabels(chosen), "script"));
+            try
+            {
+                Scores scores = await peer.ReceiveAsync<Scores>(0, 16);
+                heard.Add(Convert.ToHexString(scores.Lattice!.Packed.Span));
+                await peer.DisposeAsync();
+            }
+            catch (PeerException)
+            {
+                // The charge has other terms.
+                refused++;
+            }
+
+            await Assert.ThrowsAnyAsync<Exception>(() => training);
+            if (refused > 0)
+                break;
+        }
+
+        output.WriteLine($"{heard.Count} contents heard, {refused} attempts refused");
+        Assert.Single(heard);
+        Assert.Equal(rate is null ? 1 : 0, refused);
+        LedgerEntry charge = Assert.Single(ledger.Entries);
+        Assert.Equal(1, charge.Share);
+    }
+
+    /// <summary>Any range, lattice and labels that an active party may declare, up to the ends of double numbers: two neighbouring tables that hear the same and draw the same noise send integers no farther apart than the noise allows, or nothing.</summary>
+    /// <remarks>Draws are from a fixed seed, and the bound holds always: a failure is a fault.</remarks>
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("poisson")]
+    public async Task Passive_AnyNumbersThatTheActivePartyDeclares_SendsNoMoreThanItsNoiseAllows(string family)
+    {
+        var random = new Random(11);
+        (double largest, int sent, int refused) = (0, 0, 0);
+        for (int trial = 0; trial < TestCounts.Of(150); trial++)
+        {
+            GlmJob job = Job(family, PrivacyMode.OneRound, new(12, 1e-3), new(12, 1e-3));
+            job = job with { Privacy = job.Privacy with { TestNoiseSeed = trial } };
+            double low = Signed(), high = low + Math.Pow(10, random.Next(10) == 0 ? random.Next(-300, 300) : random.Next(-6, 7)), step = Math.Pow(10, random.Next(10) == 0 ? random.Next(-300, 300) : random.Next(-9, 2));
+            int bits = random.Next(2, 54);
+            double most = Math.Pow(2, bits - 1) - 1;
+            double[] labels = [.. Enumerable.Range(0, 16).Select(i => Math.Round(random.Next(3) switch { 0 => i < 8 ? most : -most, 1 => random.NextDouble() * most, _ => 0 }))];
+            Scores?[] worlds = new Scores?[2];
+            double mu = 0, sigma = 0;
+            foreach (bool other in (bool[])[false, true])
+            {
+                var ledger = new InMemoryLedger();
+                (Scores? scores, GlmPartyResult? result) = await OfDeclaredAsync(job, Rows(other), ledger, low, high, LatticeVector.Pack(labels, step, bits));
+                worlds[other ? 1 : 0] = scores;
+                if (scores is null)
+                {
+                    // Nothing has left, and nothing is paid for.
+                    Assert.All(ledger.Entries, entry => Assert.Equal(0, entry.Share));
+                    continue;
+                }
+
+                OneRoundCalibration calibration = result!.Privacy.OneRound!.Calibration!;
+                (mu, sigma) = (calibration.Mu, calibration.ScoreNoise.Sigma);
+            }
+
+            // Whether anything is sent does not follow from rows.
+            Assert.Equal(worlds[0] is null, worlds[1] is null);
+            if (worlds is not [{ } one, { } two])
+            {
+                refused++;
+                continue;
+            }
+
+            sent++;
+            double distance = Math.Sqrt(one.Values.ToArray().Zip(two.Values.ToArray()).Sum(pair => Math.Pow((pair.First - pair.Second) / sigma, 2)));
+            largest = Math.Max(largest, distance / mu);
+            Assert.InRange(distance, 0, mu);
+        }
+
+        output.WriteLine($"{sent} sent, {refused} refused; largest distance {largest:F3} of what is allowed");
+        Assert.True(sent > 20 && refused > 5 && largest > .5);
+
+        double Signed() => (random.Next(2) == 0 ? -1 : 1) * (random.Next(3) == 0 ? 0 : Math.Pow(10, random.Next(10) == 0 ? random.Next(-300, 300) : random.Next(-6, 7)));
+    }
+
+    /// <summary>Predictions are in units of the label, whose range the active party declares: where weights in that unit overflowed for some rows and not for others, the ending would tell them apart without noise.</summary>
+    [Theory]
+    [InlineData(EvaluationDisclosure.None)]
+    [InlineData(EvaluationDisclosure.Charged)]
+    public async Task Passive_RangeAtTheEndOfTheNumbers_EndsTheSameWhateverTheRowsAre(EvaluationDisclosure evaluation)
+    {
+        GlmJob job = Job("gaussian", PrivacyMode.OneRound, new(12, 1e-3), new(12, 1e-3), evaluation);
+        job = job with { Privacy = job.Privacy with { TestNoiseSeed = 1 } };
+        const int Many = 400, Bits = 30;
+        double most = Math.Pow(2, Bits - 1) - 1;
+        double[] Features(bool other) => [.. Enumerable.Range(0, Many).Select(i => i == Changed && other ? -.2 : i < Many / 2 ? .2 : -.2)];
+        var endings = new HashSet<bool>();
+        // Weights are about 5 times the share, in quarters of the range: of the first range more than any number for some shares. One row moves them by half a hundredth. A range whose square is no number is refused before rows enter.
+        foreach (double high in (double[])[1.7e308, 1e154])
+            for (double share = .83; share < .86; share += .004)
+            {
+                LatticeVector labels = LatticeVector.Pack([.. Enumerable.Range(0, Many).Select(i => Math.Round((i < Many / 2 ? 1 + share : 1 - share) / 2 * most))], high / most, Bits);
+                bool[] ends = [await EndsAsync(false), await EndsAsync(true)];
+                Assert.True(ends[0] == ends[1], $"range to {high}, labels {share:F3} of it apart: the session ends for one table, and gives up for its neighbour");
+                endings.Add(ends[0]);
+
+                async Task<bool> EndsAsync(bool other) => (await OfDeclaredAsync(job, Features(other), new(), 0, high, labels)).Result is not null;
+            }
+
+        Assert.Equal(2, endings.Count);
+    }
+
+    /// <summary>A passive party's session with an active one that declares a range and labels of its choice: what it sends, and its result; null where it gives up.</summary>
+    private static async Task<(Scores? Scores, GlmPartyResult? Result)> OfDeclaredAsync(GlmJob job, double[] x, InMemoryLedger ledger, double low, double high, LatticeVector labels)
+    {
+        var party = new GlmTrainer(job, Input("passive", x, null, job) with { Ledger = ledger });
+        (InMemoryChannel peer, InMemoryChannel own) = InMemoryChannel.CreatePair("active", "passive");
+        Task<GlmPartyResult> training = party.TrainAsync(Agreement(party.Terms, party.JoinRequest), [own]);
+        await AlignAsync(peer);
+        await peer.ReceiveAsync<Scalars>(0, 3);
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new double[] { 1 }), "script"));
+        await peer.SendAsync(0, Disclosure.Unprotected(new Scalars(ScalarsKind.Agreement, new[] { low, high }), "script"));
+        await peer.SendAsync(0, Disclosure.Unprotected(new NoisyTargets(labels), "script"));
+        Scores? scores = null;
+        try
+        {
+            scores = await peer.ReceiveAsync<Scores>(0, x.Length);
+            await peer.CompleteAsync();
+            await peer.PeerCompletedAsync();
+            return (scores, await training);
+        }
+        catch (PeerException e) when (e.Id == ProtocolErrors.PeerAborted)
+        {
+            await Assert.ThrowsAnyAsync<FedLearnException>(() => training);
+            return (scores, null);
+        }
+    }
+
+    private sealed class Errors
+    {
+        public long FalsePositives { get; private set; }
+
+        public long FalseNegatives { get; private set; }
+
+        private readonly double[] _expected = new double[2];
+
+        /// <summary>The mu at which an attacker would be wrong as often as is expected in the world with more errors. Errors of unequal chances vary less than a binomial number of the same mean (Hoeffding 1956).</summary>
+        public double Realised(int runs) => -2 * Statistics.Quantile(_expected.Max() / runs);
+
+        public void Add(bool other, bool guess, double mu = 0)
+        {
+            _expected[other ? 1 : 0] += Statistics.Phi(-mu / 2);
+            FalsePositives += !other && guess ? 1 : 0;
+            FalseNegatives += other && !guess ? 1 : 0;
+        }
+    }
+
+    private sealed record ThreeParties(byte[][] Labels, double[][] Scores, IReadOnlyList<GlmPartyResult> Results, InMemoryLedger[] Ledgers);
+
+    /// <summary>One session of real parties, by what crosses between them.</summary>
+    private static async Task<ThreeParties> ThreePartiesAsync(GlmJob job, bool[] turned)
+    {
+        InMemoryLedger[] ledgers = [new(), new(), new()];
+        GlmTrainer[] parties = [.. job.Parties.Select((p, i) => new GlmTrainer(job, Input(p.Party.Name, Rows(turned[i]),
+            i == 0 ? [.. Labels.Select((y, row) => row == Changed && turned[0] ? 1.0 - y : y)] : null, job) with { Ledger = ledgers[i] }))];
+        (byte[][] labels, double[][] scores) = (new byte[2][], new double[2][]);
+        IReadOnlyList<GlmPartyResult> results = await LocalSession.RunAsync(parties[0].Terms, [.. parties.Select(t => t.JoinRequest)], new ChannelOptions(), (i, agreement, channels, stop) =>
+            parties[i].TrainAsync(agreement, [.. channels.Select((channel, p) => new ChangedChannel(channel, payload =>
+            {
+                if (payload is RandomizedLabels heard)
+                    labels[i - 1] = heard.Classes.ToArray();
+                if (payload is Scores said)
+                    scores[p] = said.Values.ToArray();
+                return payload;
+            }))], null, stop), TestContext.Current.CancellationToken);
+        return new(labels, scores, results, ledgers);
+    }
+
     private static async Task<(long FalsePositives, long FalseNegatives)> CountAsync(Func<bool, Task<bool>> guess, int? runs = null)
     {
         (long falsePositives, long falseNegatives) = (0, 0);
@@ -182,33 +435,35 @@ public class OneRoundAuditTests(ITestOutputHelper output)
         return (falsePositives, falseNegatives);
     }
 
-    private void AssertMu(double claimed, double truth, double share, long falsePositives, long falseNegatives)
+    private void AssertMu(double claimed, double truth, double share, long falsePositives, long falseNegatives, int? runs = null)
     {
-        double lower = AuditBound.Lower(falsePositives, falseNegatives, Runs, FalseAlarm), reach = AuditBound.Reach(truth, Runs, FalseAlarm);
-        output.WriteLine($"mu claimed {claimed:F4}, realised without noise {truth:F4}, lower bound {lower:F4} from {Runs} runs a world (at least {reach:F4} expected)");
+        int trials = runs ?? Runs;
+        double lower = AuditBound.Lower(falsePositives, falseNegatives, trials, FalseAlarm), reach = AuditBound.Reach(truth, trials, FalseAlarm);
+        output.WriteLine($"mu claimed {claimed:F4}, realised without noise {truth:F4}, lower bound {lower:F4} from {trials} runs a world (at least {reach:F4} expected)");
         Assert.InRange(truth, share * claimed, claimed);
         Assert.InRange(lower, reach, claimed);
         Assert.True(reach > truth / 2, "too few runs for an audit that sees");
     }
 
-    private void AssertEpsilon(RandomizedResponse response, long falsePositives, long falseNegatives)
+    private void AssertEpsilon(RandomizedResponse response, long falsePositives, long falseNegatives, int? runs = null)
     {
-        double lower = Lower(falsePositives, falseNegatives),
-            reach = Lower(Statistics.BinomialUpperQuantile(Runs, response.OtherProbability, FalseAlarm / 2), Statistics.BinomialUpperQuantile(Runs, response.FlipProbability, FalseAlarm / 2));
-        output.WriteLine($"epsilon claimed {response.Epsilon:F4}, lower bound {lower:F4} from {Runs} runs a world (at least {reach:F4} expected)");
+        int trials = runs ?? Runs;
+        double lower = Lower(falsePositives, falseNegatives, trials),
+            reach = Lower(Statistics.BinomialUpperQuantile(trials, response.OtherProbability, FalseAlarm / 2), Statistics.BinomialUpperQuantile(trials, response.FlipProbability, FalseAlarm / 2), trials);
+        output.WriteLine($"epsilon claimed {response.Epsilon:F4}, lower bound {lower:F4} from {trials} runs a world (at least {reach:F4} expected)");
         Assert.InRange(lower, reach, response.Epsilon);
         Assert.True(reach > response.Epsilon / 2, "too few runs for an audit that sees");
     }
 
     /// <summary>A lower bound on a pure epsilon from errors in two worlds.</summary>
-    private static double Lower(long falsePositives, long falseNegatives) =>
-        Math.Log((1 - Statistics.ClopperPearsonUpper(falseNegatives, Runs, FalseAlarm / 2)) / Statistics.ClopperPearsonUpper(falsePositives, Runs, FalseAlarm / 2));
+    private static double Lower(long falsePositives, long falseNegatives, int runs) =>
+        Math.Log((1 - Statistics.ClopperPearsonUpper(falseNegatives, runs, FalseAlarm / 2)) / Statistics.ClopperPearsonUpper(falsePositives, runs, FalseAlarm / 2));
 
     /// <summary>What the passive party would send without noise.</summary>
-    private static (double[] Scores, double Weight) Silent(OneRoundParameters parameters, double[] x)
+    private static (double[] Scores, double Weight) Silent(OneRoundParameters parameters, double[] x, byte[]? labels = null)
     {
-        var response = new RandomizedResponse(1);
-        double[] targets = [.. Labels.Select(z => parameters.Columns[0].Target(response.Debias(z == 1)))];
+        var response = new RandomizedResponse(labels is null ? 1 : Epsilon);
+        double[] targets = [.. (labels ?? Labels).Select(z => parameters.Columns[0].Target(response.Debias(z == 1)))];
         NewtonResult fit = ClippedRidge.Fit(new LinearPart(new DenseMatrix(x.Length, 1, x), false), targets, parameters, 0);
         return ([.. fit.Scores.Select(score => Math.Clamp(score, -parameters.ScoreClip, parameters.ScoreClip))], fit.Weights[0]);
     }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using FedLearn.Diagnostics;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
+using FedLearn.Testing;
 using FedLearn.Tests.Shared;
 using FsCheck;
 using FsCheck.Fluent;
@@ -384,6 +385,135 @@ public sealed class SqliteLedgerTests : IDisposable
             reservation.Keep(0, [1]);
         File.Move(_folder["old"], ledger.Path, overwrite: true);
         ErrorAssert.Throws<PrivacyRefusedException>(SqliteLedgerErrors.Broken, () => ledger.Reserve(second));
+    }
+
+    /// <summary>A snapshot of a run's outbox, put back after the run had gone on: what had left since would be noised a second time under the one charge.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Reserve_OlderCopyOfTheOutboxPutBack_IsRefusedAndCostsAllUntilTheNewestIsBack(int copied)
+    {
+        SqliteLedger ledger = New();
+        PrivacyCharge charge = Charges.Gaussian();
+        string outbox = Outbox(ledger, charge);
+        ledger.Reserve(charge).Dispose();
+        byte[] older = [], newest;
+        for (int index = 0; index < 3; index++)
+        {
+            if (index == copied)
+                older = File.ReadAllBytes(outbox);
+            using IPrivacyReservation run = ledger.Reserve(charge);
+            run.Keep(index, [(byte)index]);
+        }
+
+        newest = File.ReadAllBytes(outbox);
+        File.WriteAllBytes(outbox, older);
+        PrivacyRefusedException error = Assert.Throws<PrivacyRefusedException>(() => ledger.Reserve(charge));
+        Assert.Equal(SqliteLedgerErrors.OlderCopy, error.Id);
+        Assert.Contains($"it holds {copied} message{(copied == 1 ? "" : "s")}, and 3 had been kept", error.Message, StringComparison.Ordinal);
+        Assert.Equal((ChargeState.Reserved, 1), (ledger.Entries[0].State, ledger.Entries[0].Share));
+        File.WriteAllBytes(outbox, newest);
+        using (IPrivacyReservation again = ledger.Reserve(charge))
+        {
+            Assert.Equal([2], again.Find(2));
+            again.Settle(1);
+        }
+
+        Assert.Equal(0, Count(ledger));
+        Assert.Null(SqliteLedger.Audit(ledger.Path).Fault);
+    }
+
+    /// <summary>A clock that is set back or forward between jobs, or between the processes of a run, changes no order, no sum and no run.</summary>
+    [Fact]
+    public void Entries_ClockThatIsSet_AreInTheOrderOfTheirRowsAndARunGoesOn()
+    {
+        string path = _folder["clocks.ledger.db"];
+        PrivacyCharge open = Charges.Gaussian();
+        int[] years = [2026, 1970, 2099, 1971, 2026];
+        foreach (int year in years)
+        {
+            var ledger = new SqliteLedger(path, new SqliteLedgerOptions { Clock = new SetClock(year), Budget = new LedgerBudget(2.5, 0.1) });
+            if (year < years[0] || year == 2099)
+                Spend(ledger, Charges.Pure(0.5));
+            using IPrivacyReservation run = ledger.Reserve(open);
+            run.Keep(run.Kept, [(byte)run.Kept]);
+            if (run.Kept == open.Messages)
+                break;
+        }
+
+        LedgerAudit audit = SqliteLedger.Audit(path);
+        Assert.Null(audit.Fault);
+        Assert.Equal([2026, 1970, 2099], audit.Entries.Select(e => e.At.Year));
+        Assert.Equal(1, new SqliteLedger(path).Spent("bank", Charges.People(), PrivacyUnit.Record).PureEpsilon);
+        using IPrivacyReservation again = new SqliteLedger(path).Reserve(open);
+        Assert.Equal([2], again.Find(2));
+    }
+
+    private sealed class SetClock(int year) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => new(year, 6, 1, 0, 0, 0, TimeSpan.Zero);
+    }
+
+    /// <summary>A process that is killed notes nothing more. Its first message is noted at once, which is all that some runs have, later ones a second apart; and the next process notes what it finds.</summary>
+    [Fact]
+    public void Keep_ProcessKilled_IsNotedAfterItsFirstMessageAndEverySecond()
+    {
+        var clock = new ManualClock();
+        string path = _folder["noted.ledger.db"];
+        PrivacyCharge charge = Charges.Gaussian(messages: 9);
+        IPrivacyReservation run = new SqliteLedger(path, new SqliteLedgerOptions { Clock = clock }).Reserve(charge);
+        var noted = new List<long>();
+        for (int index = 0; index < 5; index++)
+        {
+            run.Keep(index, [1]);
+            noted.Add(Noted(path));
+            clock.Advance(TimeSpan.FromSeconds(0.5));
+        }
+
+        Assert.Equal([1, 1, 3, 3, 5], noted);
+        run.Keep(5, [1]);
+        run.Dispose();
+        // As a kill would have left it.
+        Sql(path, "UPDATE progress SET messages = 5");
+        using (new SqliteLedger(path).Reserve(charge))
+            Assert.Equal(6, Noted(path));
+    }
+
+    /// <summary>A note is no reason to lose a message: it may fail, and nothing is made anew for it.</summary>
+    [Fact]
+    public void Keep_LedgerThatCannotTakeANote_KeepsTheMessage()
+    {
+        SqliteLedger ledger = new(_folder["held.ledger.db"], new SqliteLedgerOptions { LockTimeout = TimeSpan.FromMilliseconds(1) });
+        PrivacyCharge charge = Charges.Gaussian();
+        IPrivacyReservation run = ledger.Reserve(charge);
+        using (SqliteConnection holder = Connect(ledger.Path))
+        using (holder.BeginTransaction(deferred: false))
+            run.Keep(0, [1]);
+        Assert.Equal(0, Count(ledger));
+        run.Dispose();
+        Assert.Equal(1, Noted(ledger.Path));
+
+        run = ledger.Reserve(charge);
+        File.Delete(ledger.Path);
+        run.Keep(1, [2]);
+        run.Dispose();
+        Assert.False(File.Exists(ledger.Path));
+    }
+
+    private static long Noted(string path) => Number(path, "SELECT messages FROM progress");
+
+    private static long Count(SqliteLedger ledger) =>
+        Number(ledger.Path, "SELECT count(*) FROM sqlite_schema WHERE name = 'progress'") == 0 ? 0 : Number(ledger.Path, "SELECT count(*) FROM progress");
+
+    private static long Number(string path, string sql)
+    {
+        using SqliteConnection connection = Connect(path);
+        using SqliteCommand command = connection.CreateCommand();
+#pragma warning disable CA2100 // constants of this file
+        command.CommandText = sql;
+#pragma warning restore CA2100
+        return (long)command.ExecuteScalar()!;
     }
 
     [Fact]
@@ -794,7 +924,7 @@ public sealed class SqliteLedgerTests : IDisposable
         return connection;
     }
 
-    private static int Sql(string path, string sql)
+    internal static int Sql(string path, string sql)
     {
         using SqliteConnection connection = Connect(path);
         using SqliteCommand command = connection.CreateCommand();

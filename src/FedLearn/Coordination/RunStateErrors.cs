@@ -13,7 +13,7 @@ public static class RunStateErrors
 
     /// <summary>Whether a ledger, outbox or state in a file could not be read or written, or a ledger did not verify: mended beside the run, which has sent nothing that it did not keep first.</summary>
     /// <remarks>The errors are those of the package FedLearn.Storage.Sqlite, which documents them.</remarks>
-    internal static bool IsOfStorage(string? id) => id is "FL2311" or "FL5022" or "FL6310" or "FL6311" or "FL6312";
+    internal static bool IsOfStorage(string? id) => id is "FL2311" or "FL5022" or "FL5025" or "FL6310" or "FL6311" or "FL6312";
 
     internal static ConfigurationException Gone(string place) => NotUsable(place, "its state is kept no longer.");
 

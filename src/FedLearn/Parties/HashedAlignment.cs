@@ -8,7 +8,7 @@ namespace FedLearn.Parties;
 /// <summary>Finds the rows common to all parties by comparing SHA-256 digests of ids.</summary>
 /// <remarks>Every party ends with the same rows in the same order: by SHA-256(job seed || normalised id). What it leaks: the active party
 /// sees a digest of every id of every passive party and can test guesses, so it learns which of the ids it can guess are there; a passive
-/// party learns which of its rows are common to all. For trials; private set intersection is the remedy.</remarks>
+/// party learns which of its rows are common to all, and so of any ids that it names instead. For trials; private set intersection is the remedy.</remarks>
 internal sealed class HashedAlignment : IEntityAlignment
 {
     /// <summary>What report and log say where digests crossed a connection.</summary>
@@ -33,7 +33,7 @@ internal sealed class HashedAlignment : IEntityAlignment
     [
         "the active party receives SHA-256(seed, id) of every row of every passive party and can test guesses of ids against it",
         "the active party learns which of its rows each passive party holds",
-        "each passive party learns which of its rows are common to all parties",
+        "each passive party learns which of the ids that it names are common to all parties: of its rows, or of guesses, which nothing caps or logs",
     ];
 
     /// <inheritdoc />

@@ -418,9 +418,11 @@ public sealed class ResumeReliabilityTests
 
     /// <summary>An outbox that is older than the states knows of fewer messages than have left: it must not decide what the run has cost.</summary>
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task Train_OutboxOlderThanTheStates_IsRefusedAndCostsNoLess(bool fresh)
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(true, true)]
+    public async Task Train_OutboxOlderThanTheStates_IsRefusedAndCostsNoLess(bool fresh, bool earlierVersion)
     {
         GlmJob job = KillJobs.Job("hdp", epochs: 12);
         using var run = new CutRun("hdp", job);
@@ -431,8 +433,14 @@ public sealed class ResumeReliabilityTests
         byte[] newer = File.ReadAllBytes(outbox);
         int kept = Sent();
         File.WriteAllBytes(outbox, older);
-        Assert.InRange(Sent(), 1, kept - 8);
-        Assert.Equal(GlmErrors.MessagesNotKept, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
+        if (earlierVersion)
+        {
+            // Which noted nothing of the run in the ledger; nor does a process that is killed right after.
+            Forget();
+            Assert.InRange(Sent(), 1, kept - 8);
+        }
+
+        Assert.Equal(earlierVersion ? GlmErrors.MessagesNotKept : SqliteLedgerErrors.OlderCopy, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
         Assert.All(KillJobs.Parties("hdp"), p => Assert.Equal((ChargeState.Reserved, 1.0), Assert.Single(new SqliteLedger(run.LedgerOf(p)).Entries.Select(e => (e.State, e.Share)))));
         if (fresh)
         {
@@ -452,6 +460,56 @@ public sealed class ResumeReliabilityTests
             using IPrivacyReservation reservation = new SqliteLedger(run.LedgerOf("telco")).Reserve(Charge());
             return reservation.Kept;
         }
+
+        void Forget()
+        {
+            using SqliteFile file = SqliteFile.Open(run.LedgerOf("telco"), TimeSpan.FromSeconds(30));
+            LedgerProgress.Remove(file, Charge().RunId);
+        }
+    }
+
+    /// <summary>Outbox and states of an earlier moment, of all parties, so that they go together: only the ledger, which is as it was left, knows that the run had gone on.</summary>
+    [Theory]
+    [InlineData(false, 14, true)]
+    [InlineData(true, 14, true)]
+    [InlineData(true, 6, true)]
+    [InlineData(false, 14, false)]
+    public async Task Train_OlderOutboxAndStatesPutBack_AreRefusedAndCostAll(bool fresh, int copiedAt, bool noted)
+    {
+        using var run = new CutRun("hdp", KillJobs.Job("hdp", epochs: 12, testNoise: false));
+        await run.CutAsync("bank", copiedAt);
+        var older = RunFiles().ToDictionary(f => f, File.ReadAllBytes);
+        await run.CutAsync("bank", 50);
+        foreach (string file in RunFiles())
+            File.Delete(file);
+        foreach ((string file, byte[] bytes) in older)
+            File.WriteAllBytes(file, bytes);
+        if (!noted)
+        {
+            // As it was without the ledger's notes: the same messages leave with other noise.
+            foreach (string party in KillJobs.Parties("hdp"))
+                using (SqliteFile file = SqliteFile.Open(run.LedgerOf(party), TimeSpan.FromSeconds(30)))
+                    LedgerProgress.Remove(file, new SqliteLedger(run.LedgerOf(party)).Entries[0].Charge.RunId);
+            await run.AttemptAsync();
+            Assert.NotEmpty(run.Sent.Different);
+            return;
+        }
+
+        if (fresh)
+        {
+            GlmPartyResult[] ended = [.. await run.AttemptAsync(null, KillJobs.Parties("hdp"))];
+            Assert.All(ended, r => Assert.Contains(r.Privacy.Warnings, w => w.Contains($"({SqliteLedgerErrors.OlderCopy}), where it stays charged in full", StringComparison.Ordinal)));
+        }
+        else
+        {
+            Assert.Equal(SqliteLedgerErrors.OlderCopy, (await Assert.ThrowsAnyAsync<FedLearnException>(() => run.AttemptAsync())).Id);
+            Assert.Empty(run.Sent.Different);
+        }
+
+        Assert.All(KillJobs.Parties("hdp"), p => Assert.Equal((ChargeState.Reserved, 1.0), new SqliteLedger(run.LedgerOf(p)).Entries.Select(e => (e.State, e.Share)).First()));
+        Assert.All(KillJobs.Parties("hdp"), p => Assert.Equal(fresh ? 2 : 1, new SqliteLedger(run.LedgerOf(p)).Entries.Count));
+
+        IEnumerable<string> RunFiles() => run.Files.Where(f => f.EndsWith(".outbox", StringComparison.Ordinal) || f.EndsWith(".state", StringComparison.Ordinal)).Select(run.FileOf);
     }
 
     [Fact]

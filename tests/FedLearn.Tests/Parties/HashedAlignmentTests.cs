@@ -129,6 +129,50 @@ public class HashedAlignmentTests
         Assert.Equal(id, error.Id);
     }
 
+    /// <summary>Both sides with a dictionary of all ids that there can be, in place of what they have: what they learn is what the leaks say, neither less nor more.</summary>
+    [Fact]
+    public async Task Alignment_DictionaryOfAllIds_TellsWhatTheLeaksSay()
+    {
+        string[] dictionary = [.. Enumerable.Range(0, 20_000).Select(i => $"+49 30 {i:D5}")];
+        string[] active = [.. dictionary.Where((_, i) => i % 3 == 0)], honest = [.. dictionary.Where((_, i) => i % 5 == 0)];
+        (InMemoryChannel toHostile, InMemoryChannel hostile) = InMemoryChannel.CreatePair("active", "hostile");
+        (InMemoryChannel toHonest, InMemoryChannel other) = InMemoryChannel.CreatePair("active", "honest");
+        SortedRows guesses = RowIds.Order(dictionary, 7);
+        Task<int[]> own = HashedAlignment.ActiveAsync(active, 7, [toHostile, toHonest], TestContext.Current.CancellationToken);
+        Task<int[]> theirs = HashedAlignment.PassiveAsync(honest, 7, other, TestContext.Current.CancellationToken);
+        await hostile.SendAsync(0, Disclosure.Unprotected(new HashedIds(guesses.Digests), "guesses"), TestContext.Current.CancellationToken);
+        RowSelection told = await hostile.ReceiveAsync<RowSelection>(0, dictionary.Length, TestContext.Current.CancellationToken);
+        // Which guesses both others have; of those that one of them has, nothing.
+        Assert.Equal(dictionary.Where((_, i) => i % 15 == 0).Order(StringComparer.Ordinal), guesses.Rows.Where((_, i) => told.Selected.Span[i] == 1).Select(row => dictionary[row]).Order(StringComparer.Ordinal));
+        Assert.Contains("guesses, which nothing caps or logs", HashedAlignment.Leaks[2], StringComparison.Ordinal);
+        // The honest parties have the same rows, in the same order, as if the guesses were rows.
+        Assert.Equal((await own).Select(row => active[row]), (await theirs).Select(row => honest[row]));
+
+        // An active party that looks up what it received knows the whole list.
+        HashedIds sent = new(RowIds.Order(honest, 7).Digests);
+        HashSet<string> received = [.. sent.Digests.ToArray().Chunk(HashedIds.DigestBytes).Select(Convert.ToHexString)];
+        Assert.Equal(honest, dictionary.Where(id => received.Contains(Convert.ToHexString(RowIds.Digest(id, 7)))));
+        Assert.Contains("can test guesses of ids against it", HashedAlignment.Leaks[0], StringComparison.Ordinal);
+    }
+
+    /// <summary>Digests of no id, at both ends of what there can be and beside those of the others, change nobody's rows. The most that a peer names is a matter of the channel's limit.</summary>
+    [Fact]
+    public async Task Active_DigestsOfNoId_AreCommonToNobody()
+    {
+        string[] ids = [.. Enumerable.Range(0, 50).Select(i => $"id{i}")];
+        byte[][] own = [.. RowIds.Order(ids, 7).Digests.Chunk(HashedIds.DigestBytes)];
+        // One bit beside each digest, and the first and last of all.
+        byte[][] beside = [.. own.Select((digest, i) => (byte[])[.. digest[..31], (byte)(digest[31] ^ (1 << (i % 8)))])];
+        byte[][] crafted = [new byte[32], .. own.Take(10).Concat(beside), [.. Enumerable.Repeat((byte)255, 32)]];
+        byte[][] sorted = [.. crafted.OrderBy(Convert.ToHexString, StringComparer.Ordinal)];
+        (InMemoryChannel active, InMemoryChannel passive) = InMemoryChannel.CreatePair("active", "p0");
+        Task<int[]> rows = HashedAlignment.ActiveAsync(ids, 7, [active], TestContext.Current.CancellationToken);
+        await passive.SendAsync(0, Disclosure.Unprotected(new HashedIds(sorted.SelectMany(d => d).ToArray()), "crafted"), TestContext.Current.CancellationToken);
+        RowSelection told = await passive.ReceiveAsync<RowSelection>(0, sorted.Length, TestContext.Current.CancellationToken);
+        Assert.Equal(own.Take(10).Select(Convert.ToHexString), sorted.Where((_, i) => told.Selected.Span[i] == 1).Select(Convert.ToHexString));
+        Assert.Equal(own.Take(10).Select(Convert.ToHexString), (await rows).Select(row => Convert.ToHexString(RowIds.Digest(ids[row], 7))));
+    }
+
     [Fact]
     public async Task Alignment_TellsOnlyWhatItsLeaksSay()
     {

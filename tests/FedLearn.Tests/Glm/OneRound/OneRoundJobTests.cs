@@ -94,6 +94,41 @@ public class OneRoundJobTests
         Assert.Equal(a[1].Model.WeightsSha256, b[1].Model.WeightsSha256);
     }
 
+    /// <summary>Of the rows of one passive party the other one sees nothing, however they are: all that it receives, all that it sends and its model are the same bits. Nor does what the active party sends to either follow from them.</summary>
+    [Theory]
+    [InlineData("binomial")]
+    [InlineData("gaussian")]
+    [InlineData("poisson")]
+    [InlineData("multinomial")]
+    public async Task Train_OtherFeaturesAtOnePassiveParty_ChangeNothingThatAnotherSees(string family)
+    {
+        VerticalData data = VerticalData.Random(2, family, 200, 2, 2, 3);
+        GlmJob job = Job(data, family, range: (0, 5));
+        GlmPartyInput[] inputs = data.Inputs();
+        Table own = inputs[1].Table;
+        var other = new DenseMatrix(own.Values.Rows, own.Values.Columns, [.. own.Values.Values.Select(v => 1e6 * (1 - v * v))]);
+        GlmPartyInput[] changed = [inputs[0], inputs[1] with { Table = Table.FromMatrix(own.Ids, own.Schema.FeatureNames, other) }, inputs[2]];
+        (RecordedSession first, GlmPartyResult[] a) = await RecordedSession.TrainAsync(job, inputs);
+        (RecordedSession second, GlmPartyResult[] b) = await RecordedSession.TrainAsync(job, changed);
+        foreach ((string from, string to) in ((string, string)[])[("active", "p1"), ("active", "p2"), ("p2", "active")])
+        {
+            SentMessage[] of = [.. first.Sent.Where(m => (m.From, m.To) == (from, to))], with = [.. second.Sent.Where(m => (m.From, m.To) == (from, to))];
+            Assert.NotEmpty(of);
+            Assert.Equal(of.Select(m => (m.Name, m.Round)), with.Select(m => (m.Name, m.Round)));
+            Assert.All(of.Zip(with), pair => Assert.Equal(Bytes(pair.First.Payload), Bytes(pair.Second.Payload)));
+        }
+
+        // One release of the labels, whoever gets it: two would cost twice as much to parties who compare.
+        SentMessage[] labels = [.. first.Sent.Where(m => m.Payload is RandomizedLabels or NoisyTargets)];
+        Assert.Equal(["p1", "p2"], labels.Select(m => m.To).Order());
+        Assert.Equal(Bytes(labels[0].Payload), Bytes(labels[1].Payload));
+        Assert.Equal([false, false, true], a.Zip(b).Select(pair => pair.First.Model.WeightsSha256 == pair.Second.Model.WeightsSha256));
+        Assert.Equal(a[2].Privacy.Claims, b[2].Privacy.Claims);
+        Assert.Equal(a[2].Privacy.Warnings, b[2].Privacy.Warnings);
+        Assert.Equal(a[2].Warnings, b[2].Warnings);
+        Assert.Equal((a[2].Traffic.BytesSent, a[2].Traffic.BytesReceived), (b[2].Traffic.BytesSent, b[2].Traffic.BytesReceived));
+    }
+
     /// <summary>The slope with which scores enter follows from the active party's rows and true labels, and whether a huge score overflows from that: giving up would tell it.</summary>
     /// <param name="unrelated">Whether the labels are drawn apart from all features.</param>
     /// <param name="slopeAbove1">Whether a slope above 1 is chosen, at which the largest number overflows.</param>

@@ -279,7 +279,7 @@ public sealed class SqliteLedger : IPrivacyLedger
         private readonly Lock _lock = new();
         private readonly int _before = outbox.Kept;
         private Outbox? _local;
-        private long? _notedAt;
+        private long _notedAt = ledger._options.Clock.GetTimestamp();
         private bool _settled;
         private int _values = int.MaxValue;
 
@@ -314,16 +314,17 @@ public sealed class SqliteLedger : IPrivacyLedger
                 throw SqliteLedgerErrors.Refused(PrivacyErrors.ReleasesSpent, ledger.Path, $"the charge covers {charge.Messages} {Counted.Noun(charge.Messages, "message, and it has", "messages, and all have")} been released (A6).",
                     "More of them need a charge of their own.");
             outbox.Keep(index, message, begin);
-            Note(NoteEvery);
+            // A run of one message has no later one.
+            Note(charge.Messages == 1 ? TimeSpan.Zero : NoteEvery);
         }
 
-        /// <summary>Notes in the ledger what has been kept: after the first message of each process, and then where so much time has passed since.</summary>
+        /// <summary>Notes in the ledger what has been kept, where so much time has passed since the last time, or since the process took up the run: a run of milliseconds does not wait for it.</summary>
         private void Note(TimeSpan every)
         {
             lock (_lock)
             {
                 TimeProvider clock = ledger._options.Clock;
-                if (_notedAt is { } before && clock.GetElapsedTime(before) < every)
+                if (clock.GetElapsedTime(_notedAt) < every)
                     return;
                 ledger.Note(charge.RunId, new(outbox.Kept, _local?.Kept ?? 0));
                 _notedAt = clock.GetTimestamp();

@@ -112,7 +112,7 @@ internal static class PrivacyPlanCommand
         GlmCostRates rates = GlmCostRates.Reference;
         if (measure)
         {
-            string ledger = run.Parties.First(p => p.Role == PartyRole.Active).Ledger.Path;
+            string ledger = run.Active.Ledger.Path;
             (rates, string? note, disturbed) = await CostMeter.MeasureAsync(plan.Family, Path.GetDirectoryName(Path.GetFullPath(ledger))!, stop).ConfigureAwait(false);
             if (note is not null)
                 error.WriteLine($"note: {note}");

@@ -111,6 +111,9 @@ internal abstract record RunFile
     /// <summary>The parties in the order of the file.</summary>
     public abstract IReadOnlyList<RunFileParty> Parties { get; }
 
+    /// <summary>The party that has the labels, or the events.</summary>
+    public RunFileParty Active => Parties.First(party => party.Role == PartyRole.Active);
+
     /// <summary>Full paths of what no result may replace: the file itself, the parties' tables with what belongs to them, and their ledgers.</summary>
     public IEnumerable<string> Inputs => Tables.OfType<string>().Concat(Parties.Select(party => party.Ledger.Path)).Append(Path);
 

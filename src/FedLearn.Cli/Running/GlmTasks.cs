@@ -21,27 +21,44 @@ internal static class GlmTasks
 
     private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party", OutsideClaims = "; no privacy claim covers them, but for what they tell of other rows than the one scored under evaluation charged";
 
-    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null,
-        Func<GlmRunFileParty, IEntityAlignment?>? align = null, bool keepsRuns = false, bool fresh = false) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    /// <summary>What one party does to train.</summary>
+    /// <param name="order">What all parties do.</param>
+    /// <param name="run">The job.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="progress">Told how far it is; null for nobody.</param>
+    /// <param name="table">The party's rows; null: they are read.</param>
+    public static PartyTask Train(SessionOrder order, GlmRunFile run, string party, IProgress<JobProgress>? progress, Table? table = null)
     {
-        GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress, keepsRuns ? RunsBeside(self.Name, self.Ledger.Path, GlmPlan.IsPrivate(run.Job.Privacy.Mode), progress) : null, fresh,
-            modelDirectory is null ? null : model => OutputFile.Guard(modelDirectory, () => model.Save(modelDirectory)));
-        fresh = false; // a run that this process began is not forgotten when it loses a peer
-        return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+        bool fresh = order.Fresh;
+        return new PartyTask(party, GlmJobTerms.Of(run.Job), stop =>
         {
-            GlmPartyResult result = await trainer.TrainAsync(agreement, channels, Rounds(progress), cancel).ConfigureAwait(false);
-            return PartyDocument.Of(run, self, result);
-        });
-    })
-        { KeepsRuns = keepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode) };
+            GlmRunFileParty self = run.Party(party);
+            IEntityAlignment? alignment = Alignments.Of(order, self);
+            FileRunStore? runs = order.KeepsRuns ? RunsBeside(party, self.Ledger.Path, GlmPlan.IsPrivate(run.Job.Privacy.Mode), progress) : null;
+            Action<GlmModel>? save = order.ModelDirectory is { } directory ? model => OutputFile.Guard(directory, () => model.Save(directory)) : null;
+            GlmTrainer trainer = Trainer(run, self, order.RunIds.GetValueOrDefault(party), stop, order.Door, table, alignment, progress, runs, fresh, save);
+            fresh = false; // a run that this process began is not forgotten when it loses a peer
+            return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+            {
+                GlmPartyResult result = await trainer.TrainAsync(agreement, channels, Rounds(progress), cancel).ConfigureAwait(false);
+                return PartyDocument.Of(run, self, result);
+            });
+        })
+        {
+            KeepsRuns = order.KeepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode),
+        };
+    }
 
-    public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output, IProgress<JobProgress>? progress = null,
-        Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, GrpcRelay.Predict), stop =>
+    /// <summary>What one party does to predict.</summary>
+    /// <param name="order">What all parties do.</param>
+    /// <param name="run">The job.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="progress">Told how far it is; null for nobody.</param>
+    public static PartyTask Predict(SessionOrder order, GlmRunFile run, string party, IProgress<JobProgress>? progress) => new(party, GlmJobTerms.Of(run.Job, GrpcRelay.Predict), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmPartyInput input = Input(run, self, needLabel: false, stop, progress) with { Alignment = align?.Invoke(self), AlignmentProgress = Alignments.Progress(progress) };
-        var model = GlmModel.Load(modelDirectory, party);
+        GlmPartyInput input = Input(run, self, needLabel: false, stop, progress) with { Alignment = Alignments.Of(order, self), AlignmentProgress = Alignments.Progress(progress) };
+        var model = GlmModel.Load(order.ModelDirectory!, party);
         var predictor = new GlmPredictor(run.Job, input, model);
         // Columns of the same names can be scored, but other ranges or categories may be a mistake.
         string? note = model.HasSchemaOf(input.Table) ? null
@@ -49,9 +66,9 @@ internal static class GlmTasks
         return new ReadyParty(predictor.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPredictionResult result = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
-            if (result.Prediction is { } prediction && output is not null)
-                WriteScores(output, input.Table, prediction);
-            string[] notes = [.. note is null ? [] : (string[])[note], .. result.Prediction is { } predicted && BeyondNumbers(predicted) is { } beyond ? (string[])[beyond] : []];
+            if (result.Prediction is not null && order.Output is { } output)
+                WriteScores(output, input.Table, result.Prediction);
+            string[] notes = [.. new[] { note, result.Prediction is null ? null : BeyondNumbers(result.Prediction) }.OfType<string>()];
             return new JsonObject
             {
                 ["party"] = party,

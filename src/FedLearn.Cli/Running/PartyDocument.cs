@@ -45,7 +45,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = ReportParts.Alignment(result.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings);
-        End(report, Party(result, job, self.Ledger, run.Transport), job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
+        End(report, Party(result, job, self.Ledger, run.Transport), run.Active.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
         return report;
     }
 

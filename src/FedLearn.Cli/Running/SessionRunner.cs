@@ -78,9 +78,8 @@ internal sealed record SessionOrder : SessionSettings
         DssmRunFile run => DssmTasks.Of(this, run, party, progress),
         GlmRunFile run when party == Arbiter => HeRun.Arbiter(run, progress),
         GlmRunFile run when Verb == GrpcRelay.Align => AlignTask.Of(this, run, party, progress),
-        GlmRunFile run when Verb == GrpcRelay.Train => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door, align: self => Alignments.Of(this, self),
-            keepsRuns: KeepsRuns, fresh: Fresh),
-        _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output, progress, self => Alignments.Of(this, self)),
+        GlmRunFile run when Verb == GrpcRelay.Train => GlmTasks.Train(this, run, party, progress),
+        _ => GlmTasks.Predict(this, Run.As<GlmRunFile>(Verb), party, progress),
     };
 }
 

@@ -270,7 +270,7 @@ internal sealed class ServiceJob
         if (file.Transport.Party?.Proxy is not null)
         {
             // Only a whole call tells who is behind a proxy.
-            GrpcClientOptions client = PartyTransport.Client(file.Transport, address, file.Run.Parties.First(party => party.Role == PartyRole.Active).Name);
+            GrpcClientOptions client = PartyTransport.Client(file.Transport, address, file.Run.Active.Name);
             try
             {
                 await GrpcHealthClient.CheckAsync(address, options: client with { ConnectTimeout = ProbeTime }, cancellationToken: stop).ConfigureAwait(false);

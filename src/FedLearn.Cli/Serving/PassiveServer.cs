@@ -23,7 +23,7 @@ internal static class PassiveServer
                 "Use fedlearn serve there, and party --serve at the passive parties.");
         GlmRunFile run = file.Run.As<GlmRunFile>("party --serve");
         var party = new GlmScoringPassive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name));
-        string active = file.Run.Parties.First(p => p.Role == PartyRole.Active).Name;
+        string active = file.Run.Active.Name;
         var options = new GrpcRejoinOptions();
         GrpcClientOptions client = PartyTransport.Client(file.TransportFor(GrpcRelay.Serve), address, active);
         options = options with

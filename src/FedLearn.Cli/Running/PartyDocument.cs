@@ -160,6 +160,17 @@ internal static class PartyDocument
         return merged;
     }
 
+    /// <summary>The report of one party, or of the arbiter, where no other is known.</summary>
+    /// <param name="document">What the party says.</param>
+    /// <param name="totalSeconds">As in <see cref="Merge"/>.</param>
+    public static JsonObject Alone(JsonObject document, double totalSeconds)
+    {
+        if (document["arbiter"] is null)
+            return Merge([document], totalSeconds);
+        document["timing"] = new JsonObject { ["totalSeconds"] = totalSeconds };
+        return document;
+    }
+
     private static JsonObject Party(GlmPartyResult result, GlmJob job, RunFileLedger ledger, TransportSettings transport)
     {
         JsonObject party = ReportParts.Party(result.Party.Name, result.Party.Role, result.Traffic, transport);

@@ -122,9 +122,7 @@ internal sealed record PartyFile
         Said said = SaidIn(file, kind);
         faults.ThrowIfAny();
 
-        RunFileReader reader = RunFileReader.For(job, own);
-        reader.AlignsOnly = alignsOnly;
-        RunFile run = reader.Read();
+        RunFile run = RunFileReader.For(job, own, alignsOnly: alignsOnly).Read();
         string? arbiter = HeRun.ArbiterOf(run, GrpcRelay.Train);
         RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name);
         string active = run.Active.Name;

@@ -150,12 +150,8 @@ internal abstract record RunFile
     /// <param name="alignsOnly">Whether the job finds common rows and does nothing else: then any party may be the one to learn them.</param>
     /// <exception cref="ConfigurationException">The file cannot be read or has faults (FL20nn); all of them are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings, bool alignsOnly = false)
-    {
-        RunFileReader reader = RunFileReader.For(path, settings: settings);
-        reader.AlignsOnly = alignsOnly;
-        return reader.Read() with { Settings = settings };
-    }
+    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings, bool alignsOnly = false) =>
+        RunFileReader.For(path, settings: settings, alignsOnly: alignsOnly).Read() with { Settings = settings };
 
     /// <summary>This job as one of a kind that a verb works on.</summary>
     /// <param name="verb">The verb, for the message.</param>

@@ -114,6 +114,9 @@ internal abstract record RunFile
     /// <summary>The party that has the labels, or the events.</summary>
     public RunFileParty Active => Parties.First(party => party.Role == PartyRole.Active);
 
+    /// <summary>Whether the job is private: it adds noise, and charges the ledgers of its parties.</summary>
+    public abstract bool IsPrivate { get; }
+
     /// <summary>Full paths of what no result may replace: the file itself, the parties' tables with what belongs to them, and their ledgers.</summary>
     public IEnumerable<string> Inputs => Tables.OfType<string>().Concat(Parties.Select(party => party.Ledger.Path)).Append(Path);
 

@@ -37,9 +37,9 @@ internal static class DssmTasks
             DssmRunFileParty self = run.Party(party);
             DssmPartyInput input = Input(order, run, self, stop) with
             {
-                Ledger = GlmTasks.Ledger(self.Ledger, run.Job.Privacy.IsPrivate && run.Parties.Count > 1),
+                Ledger = PartyState.Ledger(run, self),
                 RunId = order.RunIds.GetValueOrDefault(party),
-                Runs = keepsRuns ? GlmTasks.RunsBeside(party, self.Ledger.Path, run.Job.Privacy.IsPrivate, progress) : null,
+                Runs = keepsRuns ? PartyState.Runs(run, self, progress) : null,
                 Fresh = fresh,
                 // Before the others are let go: once one of them has ended, every model is on its disk.
                 SaveModel = order.ModelDirectory is { } directory ? model => Save(model, directory, party) : null,
@@ -184,7 +184,7 @@ internal static class DssmTasks
         RankedItem[][] lists = items.TopK(users, request.K, met, popularity, cancellationToken);
         int unknown = known.Count(k => !k);
         if (output is not null)
-            WriteLists(output, tables.Asked.Users, items.Ids, lists, known);
+            OutputFile.WriteCsv(output, Lines(tables.Asked.Users, items.Ids, lists, known));
         if (request.Vectors is { } prefix)
             OutputFile.Guard(prefix, () =>
             {
@@ -201,22 +201,13 @@ internal static class DssmTasks
                 : $"{unknown} of {lists.Length} {Counted.Noun(lists.Length, "user")} {Counted.Noun(unknown, "is known to no view; the list has", "are known to no view; their lists are")} the most popular items";
     }
 
-    private static void WriteLists(string path, IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, bool[] known) => OutputFile.Write(path, unfinished =>
+    private static IEnumerable<string[]> Lines(IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, bool[] known)
     {
-        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
-        void Row(params ReadOnlySpan<string> cells)
-        {
-            foreach (string cell in cells)
-                csv.WriteField(cell);
-            csv.EndRecord();
-        }
-
-        Row("user", "rank", "item", "score", "source");
+        yield return ["user", "rank", "item", "score", "source"];
         for (int user = 0; user < lists.Length; user++)
-            for (int rank = 0; rank < lists[user].Length; rank++)
-                Row(users[user], (rank + 1).ToString(CultureInfo.InvariantCulture), items[lists[user][rank].Item], lists[user][rank].Score.ToString("R", CultureInfo.InvariantCulture),
-                    known[user] ? "model" : "popularity");
-    });
+            foreach ((int rank, RankedItem item) in lists[user].Index())
+                yield return [users[user], (rank + 1).ToString(CultureInfo.InvariantCulture), items[item.Item], item.Score.ToString("R", CultureInfo.InvariantCulture), known[user] ? "model" : "popularity"];
+    }
 
     private static SynchronousProgress<DssmProgress>? Epochs(IProgress<JobProgress>? progress, int epochs) => progress is null ? null : new SynchronousProgress<DssmProgress>(p => progress.Report(new JobProgress(p.Party, "epoch", p.Epoch, epochs, p.Loss)
     {

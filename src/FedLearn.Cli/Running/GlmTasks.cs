@@ -34,7 +34,7 @@ internal static class GlmTasks
         {
             GlmRunFileParty self = run.Party(party);
             IEntityAlignment? alignment = Alignments.Of(order, self);
-            FileRunStore? runs = order.KeepsRuns ? RunsBeside(party, self.Ledger.Path, GlmPlan.IsPrivate(run.Job.Privacy.Mode), progress) : null;
+            FileRunStore? runs = order.KeepsRuns ? PartyState.Runs(run, self, progress) : null;
             Action<GlmModel>? save = order.ModelDirectory is { } directory ? model => OutputFile.Guard(directory, () => model.Save(directory)) : null;
             GlmTrainer trainer = Trainer(run, self, order.RunIds.GetValueOrDefault(party), stop, order.Door, table, alignment, progress, runs, fresh, save);
             fresh = false; // a run that this process began is not forgotten when it loses a peer
@@ -67,7 +67,7 @@ internal static class GlmTasks
         {
             GlmPredictionResult result = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
             if (result.Prediction is not null && order.Output is { } output)
-                WriteScores(output, input.Table, result.Prediction);
+                OutputFile.WriteCsv(output, Scores(input.Table, result.Prediction));
             string[] notes = [.. new[] { note, result.Prediction is null ? null : BeyondNumbers(result.Prediction) }.OfType<string>()];
             return new JsonObject
             {
@@ -76,7 +76,7 @@ internal static class GlmTasks
                 ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
                 ["note"] = notes.Length == 0 ? null : string.Join(" ", notes),
                 ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
-                ["warnings"] = ReportParts.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (GlmPlan.IsPrivate(run.Job.Privacy.Mode) ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
+                ["warnings"] = ReportParts.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (run.IsPrivate ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
             };
         });
     });
@@ -89,7 +89,7 @@ internal static class GlmTasks
         return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken, progress)
             : new GlmPartyInput { Party = self.Name, Table = table, SplitFile = self.SplitPath ?? run.SplitPath }) with
         {
-            Ledger = Ledger(run, self),
+            Ledger = PartyState.Ledger(run, self),
             Alignment = alignment,
             AlignmentProgress = Alignments.Progress(progress),
             Stages = LongStages(progress),
@@ -107,67 +107,36 @@ internal static class GlmTasks
     /// <summary>Reads what a party brings, and tells of files that take longer than a moment.</summary>
     internal static GlmPartyInput Input(GlmRunFile run, GlmRunFileParty self, bool needLabel, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null)
     {
-        TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
-            "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
+        TableSource data = run.DataOf(self);
         if (new FileInfo(data.Path) is { Exists: true, Length: >= LargeFile } file)
             progress?.Report(JobProgress.Stage(self.Name, string.Create(CultureInfo.InvariantCulture, $"reading {file.Name}, {file.Length / 1e6:N0} MB")));
         return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
     }
 
-    /// <summary>Where a party's runs are kept, beside its ledger. A job that charges nothing writes no ledger, and may stand where nothing can be written: then it keeps no states either, and this is null.</summary>
-    internal static FileRunStore? RunsBeside(string party, string ledger, bool isPrivate, IProgress<JobProgress>? progress) => isPrivate || CanWrite(Path.GetDirectoryName(Path.GetFullPath(ledger))!)
-        ? new FileRunStore(ledger, waiting: patience => progress?.Report(JobProgress.Stage(party, string.Create(CultureInfo.InvariantCulture, $"another process has this run; waiting up to {patience.TotalSeconds:0.#} s for that to end")))) : null;
-
-    private static bool CanWrite(string folder)
-    {
-        try
-        {
-            DurableFile.Touch(folder);
-            return true;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    }
-
-    /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
-    internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => Ledger(self.Ledger, GlmPlan.IsPrivate(run.Job.Privacy.Mode) && run.Parties.Count > 1);
-
-    /// <summary>A party's ledger on disk; null where the job charges nothing.</summary>
-    internal static SqliteLedger? Ledger(RunFileLedger ledger, bool charges) => !charges ? null
-        : new SqliteLedger(ledger.Path, new SqliteLedgerOptions { Budget = ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
-
     /// <summary>Says how many predictions are no finite number; null where all are.</summary>
-    internal static string? BeyondNumbers(GlmPrediction prediction)
+    private static string? BeyondNumbers(GlmPrediction prediction)
     {
         int n = prediction.Rows.Count, beyond = Enumerable.Range(0, n).Count(i => Enumerable.Range(0, prediction.Outputs).Any(m => !double.IsFinite(prediction.Means[m * n + i])));
         return beyond == 0 ? null : string.Create(CultureInfo.InvariantCulture,
             $"{beyond:N0} of {n:N0} predictions {Counted.Noun(beyond, "is", "are")} beyond what a number holds: look for cells of {Counted.Noun(beyond, "this row", "these rows")} that are far from those the model was trained on, and read {Counted.Noun(beyond, "its score", "their scores")} instead.");
     }
 
-    private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
+    /// <summary>Id, score and mean of each row; of several classes their probabilities, and the likeliest class.</summary>
+    private static IEnumerable<string[]> Scores(Table table, GlmPrediction prediction)
     {
-        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
         int n = prediction.Rows.Count, classes = prediction.Outputs;
         string[] id = table.Schema.IdColumns.Count > 1 ? [.. table.Schema.IdColumns] : ["id"];
-        string[] header = classes == 1 ? [.. id, "score", "prediction"] : [.. id, .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
-        foreach (string name in header)
-            csv.WriteField(name);
-        csv.EndRecord();
+        yield return classes == 1 ? [.. id, "score", "prediction"] : [.. id, .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
         for (int i = 0; i < n; i++)
         {
-            foreach (string part in table.Ids[prediction.Rows[i]].Split(RowIds.ColumnSeparator))
-                csv.WriteField(part);
-            // Of several classes: their probabilities, and the likeliest class.
-            double[] cells = classes == 1 ? [prediction.Scores[i], prediction.Means[i]] : [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
-            foreach (double cell in cells)
-                csv.WriteField(cell.ToString("R", CultureInfo.InvariantCulture));
-            if (classes > 1)
-                csv.WriteField(Array.IndexOf(cells, cells.Max()).ToString(CultureInfo.InvariantCulture));
-            csv.EndRecord();
+            string[] own = table.Ids[prediction.Rows[i]].Split(RowIds.ColumnSeparator);
+            double[] means = [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
+            yield return classes == 1 ? [.. own, Text(prediction.Scores[i]), Text(means[0])]
+                : [.. own, .. means.Select(Text), Array.IndexOf(means, means.Max()).ToString(CultureInfo.InvariantCulture)];
         }
-    });
+
+        static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+    }
 
     /// <summary>Tells stages that take longer than a moment.</summary>
     internal static IProgress<GlmStageBegun>? LongStages(IProgress<JobProgress>? progress) => progress is null ? null : new SynchronousProgress<GlmStageBegun>(stage =>

@@ -7,7 +7,6 @@ using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
 using FedLearn.Parties;
-using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
 

@@ -1,6 +1,5 @@
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
-using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Transport.Grpc;

@@ -1,3 +1,4 @@
+using CsvHelper;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli;
@@ -10,7 +11,6 @@ internal static class OutputFile
 
     /// <summary>As large as a report and a model of some hundred columns.</summary>
     private const int ProbeBytes = 1 << 18;
-
 
     /// <summary>Writes a text file under another name first, so that a file of the wanted name is always complete.</summary>
     /// <param name="path">File; its folder is created.</param>
@@ -54,6 +54,22 @@ internal static class OutputFile
             }
         });
     }
+
+    /// <summary>Writes a CSV file, as <see cref="Write(string, Action{string}, bool)"/> writes a file.</summary>
+    /// <param name="path">File; its folder is created.</param>
+    /// <param name="rows">Cells of its lines, the head first.</param>
+    /// <param name="ownerOnly">As there.</param>
+    /// <exception cref="ConfigurationException">FL2102: the file cannot be written.</exception>
+    public static void WriteCsv(string path, IEnumerable<string[]> rows, bool ownerOnly = false) => Write(path, unfinished =>
+    {
+        using CsvWriter csv = CsvWriter.ToFile(unfinished, new CsvWriterOptions());
+        foreach (string[] row in rows)
+        {
+            foreach (string cell in row)
+                csv.WriteField(cell);
+            csv.EndRecord();
+        }
+    }, ownerOnly);
 
     /// <summary>Does something that writes, and says where it could not.</summary>
     /// <param name="path">What is written.</param>

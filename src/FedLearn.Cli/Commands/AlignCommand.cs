@@ -132,7 +132,7 @@ internal static class AlignCommand
 
     private static void Show(JsonObject document, Terminal terminal)
     {
-        Table table = new Table().Border(TableBorder.Ascii2).AddColumns("party", "ids", "common", "seconds", "ids/s", "sent", "received", "peak memory");
+        Table table = Terminal.Table("party", "ids", "common", "seconds", "ids/s", "sent", "received", "peak memory");
         foreach (JsonObject party in ReportParts.Parties(document))
             table.AddRow(Markup.Escape((string)party["name"]!), Count(party["ids"]), party["commonRows"] is null ? "not told" : Count(party["commonRows"]), ReportWriter.Number(party["seconds"]),
                 party["idsPerSecond"] is { } speed ? ((double)speed).ToString("0", CultureInfo.InvariantCulture) : "-",

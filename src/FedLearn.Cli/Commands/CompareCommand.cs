@@ -35,8 +35,8 @@ internal static class CompareCommand
             Required = true,
             Arity = ArgumentArity.ExactlyOne,
             HelpName = "0.1,1,10",
-            CustomParser = result => Listed(result.Tokens[0].Value, text => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && double.IsFinite(value) && value > 0 ? value : null) is { Length: <= 20 } all
-                ? [.. all.Distinct().Order()] : Fault<double[]>(result, "--epsilons: not 1 to 20 finite numbers above 0 with commas between."),
+            CustomParser = result => Options.Token(result).Split(',', StringSplitOptions.TrimEntries).Select(Number).ToArray() is { Length: <= 20 } all && all.All(value => double.IsFinite(value) && value > 0)
+                ? [.. all.Distinct().Order()] : Options.Fault<double[]>(result, "--epsilons: not 1 to 20 finite numbers above 0 with commas between."),
         };
         var schemes = new Option<string[]>("--he")
         {
@@ -44,15 +44,15 @@ internal static class CompareCommand
             Arity = ArgumentArity.ExactlyOne,
             HelpName = "ckks,paillier",
             DefaultValueFactory = _ => ["ckks"],
-            CustomParser = result => result.Tokens[0].Value.Split(',', StringSplitOptions.TrimEntries) is var words && words.All(Schemes.Contains)
-                ? [.. Schemes.Where(words.Contains)] : Fault<string[]>(result, $"--he: '{result.Tokens[0].Value}' is no list of ckks, paillier, paillier-fate and paillier-textbook."),
+            CustomParser = result => Options.Token(result).Split(',', StringSplitOptions.TrimEntries) is var words && words.All(Schemes.Contains)
+                ? [.. Schemes.Where(words.Contains)] : Options.Fault<string[]>(result, $"--he: '{Options.Token(result)}' is no list of ckks, paillier, paillier-fate and paillier-textbook."),
         };
         var delta = new Option<double?>("--delta")
         {
             Description = "Delta of the private rows, above 0 and below 0.1. Default: the job's privacy.delta.",
             HelpName = "number",
-            CustomParser = result => double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is > 0 and < .1
-                ? value : Fault<double?>(result, $"--delta: '{result.Tokens[0].Value}' is no number above 0 and below 0.1."),
+            CustomParser = result => Number(Options.Token(result)) is var value and > 0 and < .1
+                ? value : Options.Fault<double?>(result, $"--delta: '{Options.Token(result)}' is no number above 0 and below 0.1."),
         };
         Option<int> heEpochs = Count("--he-epochs", "Epochs of a Paillier row, at most the job's; fewer than the job's give figures per epoch and no quality.", 1, 1_000_000),
             repeats = Count("--repeats", "Runs of each plain, guest-only and HDP-VFL row, taking turns; their seconds are the median. Each private one charges the ledgers.", 3, 100);
@@ -84,19 +84,10 @@ internal static class CompareCommand
         Description = string.Create(CultureInfo.InvariantCulture, $"{description} 1 to {most}; default {absent}."),
         HelpName = "count",
         DefaultValueFactory = _ => absent,
-        CustomParser = result => int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value >= 1 && value <= most
-            ? value : Fault<int>(result, string.Create(CultureInfo.InvariantCulture, $"{name}: '{result.Tokens[0].Value}' is no whole number from 1 to {most}.")),
+        CustomParser = result => int.TryParse(Options.Token(result), NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value >= 1 && value <= most
+            ? value : Options.Fault<int>(result, string.Create(CultureInfo.InvariantCulture, $"{name}: '{Options.Token(result)}' is no whole number from 1 to {most}.")),
     };
 
-    private static double[]? Listed(string text, Func<string, double?> read)
-    {
-        double?[] values = [.. text.Split(',', StringSplitOptions.TrimEntries).Select(read)];
-        return values.All(v => v is not null) ? [.. values.Select(v => v!.Value)] : null;
-    }
-
-    private static T? Fault<T>(System.CommandLine.Parsing.ArgumentResult result, string message)
-    {
-        result.AddError(message);
-        return default;
-    }
+    // NaN for what is no number.
+    private static double Number(string text) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) ? value : double.NaN;
 }

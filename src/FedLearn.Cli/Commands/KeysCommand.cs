@@ -136,7 +136,7 @@ internal static class KeysCommand
             Terminal terminal = Terminal.ForResult(parsed, parsed.GetValue(json));
             foreach (JsonObject c in ReportParts.Objects(document["certificates"]))
             {
-                Table table = new Table().Border(TableBorder.Ascii2).HideHeaders().AddColumns("", "");
+                Table table = Terminal.Table("", "").HideHeaders();
                 void Row(string name, string? value) => table.AddRow(name, Markup.Escape(value ?? "-"));
                 Row("pin", (string)c["pin"]!);
                 Row("certificate pin", (string)c["certificatePin"]!);
@@ -162,7 +162,7 @@ internal static class KeysCommand
             ["pin"] = CertificatePin.OfKey(certificate).ToString(),
             ["certificatePin"] = CertificatePin.OfCertificate(certificate).ToString(),
             ["subject"] = certificate.Subject,
-            ["names"] = new JsonArray([.. Names(certificate).Select(n => (JsonNode)n)]),
+            ["names"] = ReportParts.Texts(Names(certificate)),
             ["issuer"] = certificate.Issuer,
             ["selfSigned"] = certificate.SubjectName.RawData.AsSpan().SequenceEqual(certificate.IssuerName.RawData),
             ["validFrom"] = Text(from),

@@ -251,7 +251,7 @@ internal static class LedgerCommand
         ["party"] = of.Party,
         ["dataSet"] = of.DataSet.Fingerprint,
         ["unit"] = Word(sum.Unit),
-        ["units"] = new JsonArray([.. sum.Units.Select(unit => (JsonNode)unit)]),
+        ["units"] = ReportParts.Texts(sum.Units),
         // Where there are any, epsilon and mu are the least that was spent, and no guarantee against the peer.
         ["ownMessages"] = sum.OwnMessages,
         ["pureEpsilon"] = sum.Total.PureEpsilon,
@@ -263,13 +263,13 @@ internal static class LedgerCommand
 
     private static void Print(Terminal terminal, JsonObject document)
     {
-        var charges = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("date", "party", "table", "job", "mechanism", "unit", "adjacency", "pure epsilon", "mu", "state", "share");
+        Spectre.Console.Table charges = Terminal.Table("date", "party", "table", "job", "mechanism", "unit", "adjacency", "pure epsilon", "mu", "state", "share");
         foreach (JsonObject c in ReportParts.Objects(document["charges"]))
-            charges.AddRow(Cells(c["at"]!.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture), Text(c, "party"), Text(c, "dataSet")[..ShortId], Text(c, "job"),
+            charges.AddRow(Cells(Date(c, "at"), Text(c, "party"), Text(c, "dataSet")[..ShortId], Text(c, "job"),
                 Text(c, "mechanism") + (c["testNoise"]!.GetValue<bool>() ? " (test noise: NOT PRIVATE)" : ""), Text(c, "unit"), Text(c, "adjacency"),
                 Number(c, "pureEpsilon"), Number(c, "mu"), Text(c, "state"), Number(c, "share")));
         terminal.Styled.Write(charges);
-        var totals = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("party", "table", "unit", "pure epsilon", "mu", "epsilon", "at delta", "left for one job");
+        Spectre.Console.Table totals = Terminal.Table("party", "table", "unit", "pure epsilon", "mu", "epsilon", "at delta", "left for one job");
         foreach (JsonObject t in ReportParts.Objects(document["totals"]))
         {
             bool own = t["ownMessages"]!.GetValue<int>() > 0;
@@ -288,16 +288,18 @@ internal static class LedgerCommand
     private static void PrintAlignments(Terminal terminal, JsonArray alignments)
     {
         string Count(JsonObject of, string name) => of[name]?.GetValue<long>().ToString(CultureInfo.InvariantCulture) ?? "-";
-        var table = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("party", "peer", "alignment begun", "ended", "own ids", "peer ids", "common", "output");
+        Spectre.Console.Table table = Terminal.Table("party", "peer", "alignment begun", "ended", "own ids", "peer ids", "common", "output");
         foreach (JsonObject a in alignments.Select(a => a!.AsObject()).OrderBy(a => Text(a, "party"), StringComparer.Ordinal).ThenBy(a => Text(a, "peer"), StringComparer.Ordinal))
-            table.AddRow(Cells(Text(a, "party"), Text(a, "peer"), a["at"]!.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture),
-                a["ended"]?.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture) ?? "no", Count(a, "ownIds"), Count(a, "peerIds"), Count(a, "commonIds"), Text(a, "output")));
+            table.AddRow(Cells(Text(a, "party"), Text(a, "peer"), Date(a, "at"),
+                a["ended"] is null ? "no" : Date(a, "ended"), Count(a, "ownIds"), Count(a, "peerIds"), Count(a, "commonIds"), Text(a, "output")));
         terminal.Styled.Write(table);
     }
 
     private static string[] Cells(params string[] cells) => [.. cells.Select(Markup.Escape)];
 
     private static string Text(JsonObject of, string name) => of[name]!.GetValue<string>();
+
+    private static string Date(JsonObject of, string name) => of[name]!.GetValue<DateTimeOffset>().ToString("u", CultureInfo.InvariantCulture);
 
     private static string Number(JsonObject of, string name) =>
         of[name]?.GetValue<double>() is { } value ? value.ToString(value is > 0 and < 1e-3 ? "0.###e0" : "0.####", CultureInfo.InvariantCulture) : "-";

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
+using FedLearn.Cli.Running;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Dssm;
@@ -88,7 +89,7 @@ internal static class ModelCommand
             ReportWriter.Print(parsed, json, new JsonObject
             {
                 ["onnx"] = Path.GetFullPath(path),
-                ["columns"] = new JsonArray([.. columns.Select(c => (JsonNode)c.Name)]),
+                ["columns"] = ReportParts.Texts(columns.Select(c => c.Name)),
                 ["outputs"] = model.Outputs,
             });
         });
@@ -172,7 +173,7 @@ internal static class ModelCommand
         terminal.Log($"family {model.Family}{(model.Link is { } link ? $", link {link}" : "")}{parameters}; rows {RowsOf(model)}; FedLearn {model.SoftwareVersion}");
         if (model.UsesOffsets)
             terminal.Log("trained with offsets: rows to score need them");
-        var table = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns("feature", "center", "width", "clipped");
+        Spectre.Console.Table table = Terminal.Table("feature", "center", "width", "clipped");
         for (int m = 0; m < model.Outputs; m++)
             table.AddColumn(model.Outputs == 1 ? "weight" : $"weight, class {m}");
         if (model.Inference is not null)

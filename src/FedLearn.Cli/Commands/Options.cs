@@ -91,9 +91,11 @@ internal static class Options
         return option;
     }
 
-    private static string Token(ArgumentResult result) => result.Tokens[0].Value;
+    /// <summary>The value of an option, as it was typed.</summary>
+    public static string Token(ArgumentResult result) => result.Tokens[0].Value;
 
-    private static T? Fault<T>(ArgumentResult result, string message)
+    /// <summary>Says what is wrong with the value of an option.</summary>
+    public static T? Fault<T>(ArgumentResult result, string message)
     {
         result.AddError(message);
         return default;

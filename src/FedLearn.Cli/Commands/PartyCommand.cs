@@ -60,7 +60,7 @@ internal static class PartyCommand
                     ServiceOptions service = options.Service(parsed, choice.Overrides);
                     // Sessions in progress may need all of their time after a stop; the usual limit is for verbs that do not react to it.
                     parsed.InvocationConfiguration.ProcessTerminationTimeout = service.StopTime + ServiceOptions.EndTime;
-                    return await PartyService.RunAsync(new ServiceRequest(choice.Files, choice.Overrides, service.Results, service.Health, service.StopTime), terminal, cancellationToken).ConfigureAwait(false);
+                    return await PartyService.RunAsync(choice.Files, choice.Overrides, service, terminal, cancellationToken).ConfigureAwait(false);
             }
 
             PartyFile file = Load(choice);
@@ -126,23 +126,16 @@ internal static class PartyCommand
     private static async Task TrainAsync(PartyChoice choice, PartyFile file, Terminal terminal, long start, CancellationToken cancellationToken)
     {
         OutputFile.CheckApart(file.Inputs, choice.Model, [choice.Places.Report, choice.Places.Html, .. file.Run.ModelFiles(choice.Model)]);
-        var order = new SessionOrder(OwnView(file), GrpcRelay.Train)
-        {
-            ModelDirectory = choice.Model,
-            KeepsRuns = true,
-            Fresh = choice.Fresh,
-            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(file.Run, GrpcRelay.Train)!, file.TransportFor(GrpcRelay.Arbiter)) : null,
-        };
+        SessionOrder order = SessionOrder.OfParty(file, GrpcRelay.Train) with { ModelDirectory = choice.Model, KeepsRuns = true, Fresh = choice.Fresh };
         JsonObject document = await SessionAsync(file, order, terminal, cancellationToken).ConfigureAwait(false);
-        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        if (document["arbiter"] is null)
+        document = PartyDocument.Alone(document, Stopwatch.GetElapsedTime(start).TotalSeconds);
+        if (document["arbiter"] is not { } arbiter)
         {
-            ReportWriter.Write(PartyDocument.Merge([document], seconds), terminal, choice.Places);
+            ReportWriter.Write(document, terminal, choice.Places);
             return;
         }
 
-        terminal.Log($"answered {(int)document["arbiter"]!["rounds"]!} {Counted.Noun((int)document["arbiter"]!["rounds"]!, "round")}");
-        document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
+        terminal.Log($"answered {(int)arbiter["rounds"]!} {Counted.Noun((int)arbiter["rounds"]!, "round")}");
         ReportWriter.Document(document, choice.Places);
     }
 
@@ -150,15 +143,15 @@ internal static class PartyCommand
     {
         string models = choice.Model ?? Models;
         OutputFile.CheckApart([.. file.Inputs, .. file.Run.ModelFiles(models)], null, choice.Places.Report, choice.Places.Html);
-        JsonObject document = await SessionAsync(file, new SessionOrder(OwnView(file), GrpcRelay.Evaluate) { ModelDirectory = models }, terminal, cancellationToken).ConfigureAwait(false);
-        ReportWriter.Write(PartyDocument.Merge([document], Stopwatch.GetElapsedTime(start).TotalSeconds), terminal, choice.Places);
+        JsonObject document = await SessionAsync(file, SessionOrder.OfParty(file, GrpcRelay.Evaluate) with { ModelDirectory = models }, terminal, cancellationToken).ConfigureAwait(false);
+        ReportWriter.Write(PartyDocument.Alone(document, Stopwatch.GetElapsedTime(start).TotalSeconds), terminal, choice.Places);
     }
 
     private static async Task PredictAsync(PartyChoice choice, PartyFile file, TopKRequest lists, Terminal terminal, CancellationToken cancellationToken)
     {
         string models = choice.Model ?? Models;
         OutputFile.CheckApart([.. file.Inputs, .. lists.Inputs, .. file.Run.ModelFiles(models)], null, [choice.Output, choice.Places.Report, .. lists.Exports]);
-        var order = new SessionOrder(OwnView(file), GrpcRelay.Predict) { ModelDirectory = models, Output = Path.GetFullPath(choice.Output!), TopK = lists };
+        SessionOrder order = SessionOrder.OfParty(file, GrpcRelay.Predict) with { ModelDirectory = models, Output = Path.GetFullPath(choice.Output!), TopK = lists };
         JsonObject document = await SessionAsync(file, order, terminal, cancellationToken).ConfigureAwait(false);
         document["transport"] = PartyTransport.Document(file.Transport);
         foreach (string warning in file.Transport.Party?.Warnings(file.Self.Name) ?? [])
@@ -167,23 +160,14 @@ internal static class PartyCommand
         PredictCommand.Tell(terminal, order, [document]);
     }
 
-    /// <summary>A party's own view of the job, with what its own file says.</summary>
-    private static RunFile OwnView(PartyFile file) => file.Run with { Transport = file.Transport, Ignored = file.Ignored };
-
     /// <summary>Takes part in one session, after what there is to say of the job and the file.</summary>
     private static Task<JsonObject> SessionAsync(PartyFile file, SessionOrder order, Terminal terminal, CancellationToken cancellationToken)
     {
         terminal.Log(order.Run.Notice);
         foreach (string note in file.Notes)
             terminal.Log($"warning: {note}");
-        return ProgressView.RunAsync(terminal, file.Self.Name, view =>
-        {
-            PartyTask task = (order with { Log = terminal.Log }).TaskOf(file.Self.Name, view);
-            TransportSettings transport = file.TransportFor(order.Verb);
-            return file.Hosts
-                ? PartySupervisor.HostAsync(task, file.Listen, transport, address => terminal.Log(file.Listening(address)), terminal.Log, cancellationToken)
-                : PartySupervisor.JoinAsync(task, file.ActiveParty!, transport, terminal.Log, cancellationToken);
-        });
+        order = order with { Log = terminal.Log };
+        return ProgressView.RunAsync(terminal, file.Self.Name, view => PartySupervisor.RunAsync(file, order, order.TaskOf(file.Self.Name, view), terminal.Log, cancellationToken));
     }
 
     /// <summary>Has the server of a party that listens compiled on another processor, while the command line and the files are read. Without effect but on time.</summary>

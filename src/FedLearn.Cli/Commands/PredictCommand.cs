@@ -55,7 +55,7 @@ internal static class PredictCommand
             ["job"] = order.Run.Name,
             ["rows"] = (int)documents[0]["rows"]!,
             ["out"] = order.Output,
-            ["notes"] = new JsonArray([.. notes.Select(n => (JsonNode)n)]),
+            ["notes"] = ReportParts.Texts(notes),
         };
         // First the keys that only one kind of job has, then what the other parties add.
         foreach ((string key, JsonNode? value) in documents[0].Where(p => !document.ContainsKey(p.Key) && p.Key is not ("party" or "note")))

@@ -19,8 +19,7 @@ internal static class PrivacyAccountCommand
             noise = Options.Number("--noise", "Noise deviation of a step per unit of the L2 sensitivity of adding or removing a record, above 0.", required: false),
             epsilon = Options.Number("--epsilon", "Privacy loss in nats, at least 0; asks for delta.", required: false),
             delta = Options.Number("--delta", "Probability, above 0 and below 0.1; asks for epsilon.", required: false);
-        Option<int> steps = Options.Whole("--steps", "Noisy steps, at least 1.");
-        steps.Required = false;
+        Option<int> steps = Options.Whole("--steps", "Noisy steps, at least 1.", required: false);
         var observer = Options.Word("--observer", "Against whom: peer (sees the samples) or outside (never sees one). Default peer, against which sampling hides nothing.",
             [("peer", SampleVisibility.SeenByObserver), ("outside", SampleVisibility.HiddenFromObserver)], SampleVisibility.SeenByObserver);
         Option<bool> json = Options.Json();

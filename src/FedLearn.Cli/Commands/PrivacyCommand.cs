@@ -75,12 +75,11 @@ internal static class PrivacyCommand
     /// <summary>Prints a result: as JSON on standard output, or its numbers one a line on standard error. Warnings go to standard error.</summary>
     internal static void Print(ParseResult parsed, Option<bool> json, JsonObject document, params string[] warnings)
     {
-        TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
+        TextWriter error = parsed.InvocationConfiguration.Error;
         foreach (string warning in warnings)
             error.WriteLine($"warning: {warning}");
-        if (parsed.GetValue(json))
-            output.WriteLine(document.ToJsonString(ReportWriter.Readable));
-        else
+        ReportWriter.Print(parsed, json, document);
+        if (!parsed.GetValue(json))
             foreach ((string name, double value) in Leaves(document, ""))
                 error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name,-20} {value:G10}"));
     }

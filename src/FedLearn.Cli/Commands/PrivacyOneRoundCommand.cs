@@ -11,8 +11,7 @@ internal static class PrivacyOneRoundCommand
     /// <summary>Builds the command.</summary>
     public static Command Create()
     {
-        Option<int> rows = Options.Whole("--rows", "Training rows common to all parties."), classes = Options.Whole("--classes", "Number of declared classes, 2 to 256. Default 2.");
-        classes.Required = false;
+        Option<int> rows = Options.Whole("--rows", "Training rows common to all parties."), classes = Options.Whole("--classes", "Number of declared classes, 2 to 256. Default 2.", required: false);
         classes.DefaultValueFactory = _ => 2;
         var range = new Option<double[]?>("--label-range")
         {

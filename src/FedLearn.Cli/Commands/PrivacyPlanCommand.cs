@@ -4,7 +4,7 @@ using System.Text.Json.Nodes;
 using CsvHelper;
 using FedLearn.Cli.Output;
 using FedLearn.Cli.RunFiles;
-using FedLearn.Coordination;
+using FedLearn.Cli.Running;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
@@ -24,8 +24,7 @@ internal static class PrivacyPlanCommand
     public static Command Create()
     {
         Option<string> config = Options.Config("Run file (JSON with comments).");
-        Option<int> rows = Options.Whole("--rows", "Training rows common to all parties. Default: an upper estimate from the training rows of the split file and the lengths of the parties' tables.");
-        rows.Required = false;
+        Option<int> rows = Options.Whole("--rows", "Training rows common to all parties. Default: an upper estimate from the training rows of the split file and the lengths of the parties' tables.", required: false);
         var bandwidth = new Option<string?>("--bandwidth") { Description = "Bandwidth of each party's line, each way, such as 100Mbit/s. Default: no limit.", HelpName = "BIT/S" };
         var latency = new Option<string?>("--latency") { Description = "How long a byte travels to the other party, such as 20ms: half of what ping shows. Default: 0.", HelpName = "TIME" };
         WordOption<bool> machines = Options.Word("--machines", "Whether all parties share one machine, or each has one of its own like this one. Default: one, and each with --bandwidth or --latency.",
@@ -54,7 +53,7 @@ internal static class PrivacyPlanCommand
         { config, rows, bandwidth, latency, machines, measure, json };
         command.SetAction(async (parsed, stop) =>
         {
-            TextWriter output = parsed.InvocationConfiguration.Output, error = parsed.InvocationConfiguration.Error;
+            TextWriter error = parsed.InvocationConfiguration.Error;
             GlmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<GlmRunFile>("privacy plan");
             var plan = GlmPlan.Create(run.Job);
             var setting = CostPlan.Setting.Of(parsed.GetValue(bandwidth), parsed.GetValue(latency), machines.In(parsed));
@@ -64,9 +63,8 @@ internal static class PrivacyPlanCommand
             PrivacyPlan result = await PlanAsync(run, plan, given, setting, parsed.GetValue(measure), error, stop).ConfigureAwait(false);
             if (run.Notice is not null)
                 result.Document.Insert(0, "notice", run.Notice);
-            if (parsed.GetValue(json))
-                output.WriteLine(result.Document.ToJsonString(ReportWriter.Readable));
-            else
+            ReportWriter.Print(parsed, json, result.Document);
+            if (!parsed.GetValue(json))
                 foreach (string line in result.Lines)
                     error.WriteLine(line);
         });
@@ -112,7 +110,7 @@ internal static class PrivacyPlanCommand
         GlmCostRates rates = GlmCostRates.Reference;
         if (measure)
         {
-            string ledger = run.Parties.First(p => p.Role == PartyRole.Active).Ledger.Path;
+            string ledger = run.Active.Ledger.Path;
             (rates, string? note, disturbed) = await CostMeter.MeasureAsync(plan.Family, Path.GetDirectoryName(Path.GetFullPath(ledger))!, stop).ConfigureAwait(false);
             if (note is not null)
                 error.WriteLine($"note: {note}");
@@ -140,7 +138,7 @@ internal static class PrivacyPlanCommand
         BatchLayout layout = plan.Layout(rows);
         long messages = (long)plan.Epochs * layout.Count;
         var document = new JsonObject { ["mode"] = mode, ["rows"] = rows, ["batches"] = layout.Count, ["epochs"] = plan.Epochs };
-        List<string> lines = [string.Create(CultureInfo.InvariantCulture, $"{mode}: {rows} training {Diagnostics.Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {layout.Count} = {messages} {Diagnostics.Counted.Noun(messages, mode == "none" ? "message" : "round")}{(mode == "none" ? " a party" : "")}; {noise}")];
+        List<string> lines = [string.Create(CultureInfo.InvariantCulture, $"{mode}: {rows} training {Counted.Noun(rows, "row")}, epochs {plan.Epochs} x batches {layout.Count} = {messages} {Counted.Noun(messages, mode == "none" ? "message" : "round")}{(mode == "none" ? " a party" : "")}; {noise}")];
         Warn(document, lines, [.. plan.ShortSteps(layout)]);
         return new(document, lines);
     }
@@ -153,7 +151,7 @@ internal static class PrivacyPlanCommand
             (int train, int test) = Split(splits);
             // The split file may list ids that a party lacks, and a party's table may not be here.
             int most = Math.Max(1, run.Parties.Select(Rows).Min() ?? int.MaxValue), used = Math.Min(train, most);
-            return (used, Math.Min(test, most - used), $"{used} training {Diagnostics.Counted.Noun(used, "row is", "rows are")} an estimate, and maybe too many: {(used < train ? "the rows of the shortest table" : "the training rows of the split file, which may list ids that a party lacks")}. {FewerRows}");
+            return (used, Math.Min(test, most - used), $"{used} training {Counted.Noun(used, "row is", "rows are")} an estimate, and maybe too many: {(used < train ? "the rows of the shortest table" : "the training rows of the split file, which may list ids that a party lacks")}. {FewerRows}");
         }
 
         long common = long.MaxValue;
@@ -161,7 +159,7 @@ internal static class PrivacyPlanCommand
             common = Math.Min(common, TableRows(party));
         double kept = run.Job.Split is SplitRule.ByHash hash ? 1 - ((double)hash.Test.Distinct().Count() / hash.Modulus) : 1;
         int rows = (int)Math.Clamp(Math.Ceiling(common * kept), 1, int.MaxValue);
-        return (rows, (int)Math.Min(common - Math.Min(common, rows), int.MaxValue), $"{rows} training {Diagnostics.Counted.Noun(rows, "row is", "rows are")} an estimate, and most likely too many: the rows of the shortest table{(kept < 1 ? ", times the part that the split trains on" : "")}. "
+        return (rows, (int)Math.Min(common - Math.Min(common, rows), int.MaxValue), $"{rows} training {Counted.Noun(rows, "row is", "rows are")} an estimate, and most likely too many: the rows of the shortest table{(kept < 1 ? ", times the part that the split trains on" : "")}. "
             + FewerRows);
     }
 
@@ -179,7 +177,7 @@ internal static class PrivacyPlanCommand
         if (!splits.All(File.Exists))
             return (0, "because the split file is not there to count them");
         (int train, int test) = Split(splits);
-        return (Beside(train, test), train == rows ? estimate : $"in the proportion of the split file, which has {train} training and {test} test {Diagnostics.Counted.Noun(test, "row")}");
+        return (Beside(train, test), train == rows ? estimate : $"in the proportion of the split file, which has {train} training and {test} test {Counted.Noun(test, "row")}");
     }
 
     /// <summary>The files of a split by file; of each party's own, those that are known here.</summary>
@@ -190,7 +188,7 @@ internal static class PrivacyPlanCommand
 
     private static int? Rows(GlmRunFileParty party) => party.Data is { } data && File.Exists(data.Path) ? (int)Math.Min(int.MaxValue, TableRows(party)) : null;
 
-    private static (int Train, int Test) Lines(string path) => Counted(path, () =>
+    private static (int Train, int Test) Lines(string path) => Existing(path, () =>
     {
         using CsvReader reader = CsvFile.Open(path, CsvDialect.OfFirstLine(path));
         int split = CsvFile.Find(CsvFile.Header(reader, path, null), "split", path, null), train = 0, test = 0;
@@ -206,7 +204,7 @@ internal static class PrivacyPlanCommand
     public static void Warn(JsonObject document, List<string> lines, string[] warnings)
     {
         if (warnings.Length > 0)
-            document["warnings"] = new JsonArray([.. warnings.Select(warning => (JsonNode?)warning)]);
+            document["warnings"] = ReportParts.Texts(warnings);
         lines.AddRange(warnings.Select(warning => "warning: " + warning));
     }
 
@@ -215,7 +213,7 @@ internal static class PrivacyPlanCommand
     {
         if (party.Data is not { } data)
             throw Unknown($"party '{party.Name}'", "the job does not say where its table is.");
-        return Counted(data.Path, () =>
+        return Existing(data.Path, () =>
         {
             if (data.Path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
                 return NpyFile.Shape(data.Path)[0];
@@ -231,7 +229,7 @@ internal static class PrivacyPlanCommand
         });
     }
 
-    private static T Counted<T>(string path, Func<T> count) => File.Exists(path) ? count() : throw Unknown(path, "there is no such file.");
+    private static T Existing<T>(string path, Func<T> count) => File.Exists(path) ? count() : throw Unknown(path, "there is no such file.");
 
     private static ConfigurationException Unknown(string place, string cause) =>
         new(CliErrors.RowsUnknown, place, cause, "Give the number of common training rows by --rows.");

@@ -37,7 +37,7 @@ internal static class ReportCommand
             string[][] rows = [.. documents.Select((d, i) => Row(names[i], d))];
             bool[] shown = [.. Header.Select((_, column) => rows.Any(r => r[column] != "-"))];
             T[] Shown<T>(IEnumerable<T> cells) => [.. cells.Where((_, column) => shown[column])];
-            var table = new Spectre.Console.Table().Border(TableBorder.Ascii2).AddColumns(Shown(Header));
+            Table table = Terminal.Table(Shown(Header));
             foreach (string[] row in rows)
                 table.AddRow(Shown(row.Select(Markup.Escape)));
             string summary = Summary(names, documents);
@@ -49,7 +49,7 @@ internal static class ReportCommand
             terminal.Log(summary);
             terminal.Log(warning is null ? null : $"warning: {warning}");
 
-            var document = new JsonObject { ["summary"] = summary, ["warnings"] = warning is null ? new JsonArray() : new JsonArray(warning), ["files"] = new JsonArray([.. paths.Select(p => (JsonNode)p)]), ["reports"] = new JsonArray([.. documents.Select(d => d.DeepClone())]) };
+            var document = new JsonObject { ["summary"] = summary, ["warnings"] = warning is null ? new JsonArray() : new JsonArray(warning), ["files"] = ReportParts.Texts(paths), ["reports"] = new JsonArray([.. documents.Select(d => d.DeepClone())]) };
             // A notice of one report is a notice of all.
             if (notice is not null)
                 document.Insert(0, "notice", notice);

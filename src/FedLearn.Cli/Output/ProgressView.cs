@@ -23,15 +23,13 @@ internal sealed class ProgressView(Terminal terminal, string party) : IProgress<
     }
 
     // A method of its own, so that the library which draws the bar is loaded only where one is drawn.
-    private static async Task<T> RunStyledAsync<T>(Terminal terminal, ProgressView view, Func<ProgressView, Task<T>> work) =>
-        await terminal.Styled.Progress().AutoClear(true).HideCompleted(true)
-            .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
-            .StartAsync(async context =>
-            {
-                view._bar = context.AddTask("waiting for the parties", maxValue: 1);
-                view._bar.IsIndeterminate = true;
-                return await work(view).ConfigureAwait(false);
-            }).ConfigureAwait(false);
+    private static Task<T> RunStyledAsync<T>(Terminal terminal, ProgressView view, Func<ProgressView, Task<T>> work) =>
+        terminal.WithBarAsync("waiting for the parties", 1, new RemainingTimeColumn(), bar =>
+        {
+            view._bar = bar;
+            bar.IsIndeterminate = true;
+            return work(view);
+        });
 
     /// <summary>Takes one report.</summary>
     public void Report(JobProgress value)

@@ -92,7 +92,7 @@ internal static class ReportWriter
             ShowRecommendation(document, terminal);
         else
         {
-            Table metrics = new Table().Border(TableBorder.Ascii2).AddColumns("metric", "train", "test");
+            Table metrics = Terminal.Table("metric", "train", "test");
             foreach ((string name, string train, string test) in Metrics(document))
                 metrics.AddRow(name, train, test);
             // A passive party knows of no figures.
@@ -103,7 +103,7 @@ internal static class ReportWriter
         }
 
         terminal.Log(CommonRows(document));
-        Table parties = new Table().Border(TableBorder.Ascii2).AddColumns("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
+        Table parties = Terminal.Table("party", "role", "epsilon", "delta", "sigma", "sent", "peak memory");
         foreach (JsonObject party in ReportParts.Parties(document))
         {
             JsonObject privacy = party["privacy"]!.AsObject();
@@ -155,7 +155,7 @@ internal static class ReportWriter
         foreach ((string set, string name, JsonNode figures) in RecommendationSection.Measured(document))
         {
             terminal.Log($"{name}: {Figures.Count(figures["events"], "event")} of {Figures.Count(figures["users"], "user")}");
-            Table table = new Table().Border(TableBorder.Ascii2).AddColumns(["metric", "model", "interval", .. RecommendationSection.Baselines.Select(b => b.Name)]);
+            Table table = Terminal.Table(["metric", "model", "interval", .. RecommendationSection.Baselines.Select(b => b.Name)]);
             foreach (string key in Figures.Keys(figures).Where(key => key is not ("events" or "users")))
                 table.AddRow([Figures.Name(key), Number(figures[key]), Figures.Interval(document["intervals"]?[set]?[key]) ?? "-",
                     .. RecommendationSection.Baselines.Select(b => Number(RecommendationSection.Beside(document, b.Key, set, key)))]);

@@ -37,6 +37,20 @@ internal sealed class Terminal
         return json ? Of(parsed) : new Terminal(output, Console.IsOutputRedirected || output != Console.Out);
     }
 
+    /// <summary>An empty table as all of the tool's are.</summary>
+    /// <param name="heads">Heads of its columns.</param>
+    public static Table Table(params string[] heads) => new Table().Border(TableBorder.Ascii2).AddColumns(heads);
+
+    /// <summary>Runs something under a bar; for a terminal that is not plain.</summary>
+    /// <param name="description">What the bar says at first.</param>
+    /// <param name="most">Its value at the end.</param>
+    /// <param name="time">What it shows of time.</param>
+    /// <param name="work">What runs, and moves the bar.</param>
+    public async Task<T> WithBarAsync<T>(string description, double most, ProgressColumn time, Func<ProgressTask, Task<T>> work) =>
+        await Styled.Progress().AutoClear(true).HideCompleted(true)
+            .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), time)
+            .StartAsync(context => work(context.AddTask(description, maxValue: most))).ConfigureAwait(false);
+
     private IAnsiConsole NewConsole()
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings

@@ -15,7 +15,7 @@ internal static class TuningTable
     {
         JsonObject[] candidates = [.. ReportParts.Objects(tuning["candidates"])];
         string[] keys = [.. candidates[0]["settings"]!.AsObject().Select(s => s.Key)];
-        Table table = new Table().Border(TableBorder.Ascii2).AddColumns([.. keys.Select(Markup.Escape), $"mean {(string)tuning["metric"]!}", "deviation", "folds", ""]);
+        Table table = Terminal.Table([.. keys.Select(Markup.Escape), $"mean {(string)tuning["metric"]!}", "deviation", "folds", ""]);
         for (int i = 0; i < candidates.Length; i++)
         {
             JsonObject c = candidates[i];

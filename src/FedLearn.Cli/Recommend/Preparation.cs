@@ -45,10 +45,25 @@ internal static class Preparation
 
     /// <summary>Makes the directory.</summary>
     /// <param name="directory">Its place, which <see cref="Check"/> found free.</param>
-    /// <param name="about">What the list says beside the files.</param>
-    /// <param name="write">Writes the files into the directory that it is given.</param>
+    /// <param name="data">Name of the data.</param>
+    /// <param name="split">Split of the first job.</param>
+    /// <param name="terminal">Told of each file with rows.</param>
+    /// <param name="write">Writes the files into the directory that it is given, and tells name and rows of each.</param>
+    /// <returns>Rows by file.</returns>
     /// <exception cref="ConfigurationException">FL2102: it cannot be written.</exception>
-    public static void Make(string directory, JsonObject about, Action<string> write)
+    public static JsonObject Make(string directory, string data, RatingSplit split, Terminal terminal, Action<string, Action<string, int>> write)
+    {
+        var files = new JsonObject();
+        Make(directory, new JsonObject { ["data"] = data, ["split"] = NameOf(split) }, unfinished => write(unfinished, (name, rows) =>
+        {
+            if (rows > 0)
+                terminal.Log(Invariant($"written: {name}, {rows} {Counted.Noun(rows, "row")}"));
+            files[name] = rows;
+        }));
+        return files;
+    }
+
+    private static void Make(string directory, JsonObject about, Action<string> write)
     {
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory)), unfinished = $"{full}.{Environment.ProcessId}.tmp", old = $"{full}.{Environment.ProcessId}.old";
         OutputFile.Guard(directory, () =>
@@ -111,21 +126,14 @@ internal static class Preparation
         Check(place);
         RatingSet set = read(terminal);
         terminal.Log(Invariant($"{set.Name}: {set.Users.Count} users, {set.Items.Count} items, {set.Ratings.Count} ratings"));
-        var files = new JsonObject();
-        string splitName = NameOf(warm);
-        Make(place, new JsonObject { ["data"] = set.Name, ["split"] = splitName }, unfinished => RatingFiles.Write(set, unfinished, warm, (name, rows) =>
-        {
-            if (rows > 0)
-                terminal.Log(Invariant($"written: {name}, {rows} {Counted.Noun(rows, "row")}"));
-            files[name] = rows;
-        }, cancellationToken));
+        JsonObject files = Make(place, set.Name, warm, terminal, (unfinished, written) => RatingFiles.Write(set, unfinished, warm, written, cancellationToken));
 
         var tables = new RatingTables(set);
         var document = new JsonObject
         {
             ["data"] = set.Name,
             ["directory"] = Path.GetFullPath(place),
-            ["split"] = splitName,
+            ["split"] = NameOf(warm),
             ["users"] = set.Users.Count,
             ["items"] = set.Items.Count,
             ["ratings"] = set.Ratings.Count,
@@ -167,7 +175,7 @@ internal static class Preparation
     public static void Print(Terminal terminal, JsonObject events)
     {
         string[] roles = [.. Enum.GetValues<EventRole>().Select(DssmFiles.Word)];
-        var table = new Table().Border(TableBorder.Ascii2).AddColumn("events").AddColumns(roles);
+        Table table = Terminal.Table(["events", .. roles]);
         foreach ((string job, JsonNode? counts) in events)
             table.AddRow([job, .. roles.Select(role => counts![role]!.GetValue<int>().ToString(CultureInfo.InvariantCulture))]);
         terminal.Styled.Write(table);

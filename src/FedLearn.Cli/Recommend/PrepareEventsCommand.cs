@@ -69,15 +69,9 @@ internal static class PrepareEventsCommand
         terminal.Log(Invariant($"{path}: {log.Users.Count} {Counted.Noun(log.Users.Count, "user")}, {log.Items.Count} {Counted.Noun(log.Items.Count, "item")}, {log.Count} {Counted.Noun(log.Count, "event")}, {log.Positives} of them positive"));
         if (log.Repeats > 0)
             terminal.Log(Invariant($"{log.Repeats} {Counted.Noun(log.Repeats, "event")} left out: of a user and an item the first positive one counts, else the first"));
-        string name = Path.GetFileNameWithoutExtension(path), splitName = Preparation.NameOf(split);
-        var files = new JsonObject();
-        Preparation.Make(place, new JsonObject { ["data"] = name, ["split"] = splitName }, unfinished =>
-            InteractionFiles.Write(log, name, unfinished, items, split, columns.DecimalMark, (file, rows) =>
-            {
-                if (rows > 0)
-                    terminal.Log(Invariant($"written: {file}, {rows} {Counted.Noun(rows, "row")}"));
-                files[file] = rows;
-            }, cancellationToken));
+        string name = Path.GetFileNameWithoutExtension(path);
+        JsonObject files = Preparation.Make(place, name, split, terminal, (unfinished, written) =>
+            InteractionFiles.Write(log, name, unfinished, items, split, columns.DecimalMark, written, cancellationToken));
         JsonObject roles = Preparation.Events(split, log.Interactions);
         Preparation.Print(terminal, roles);
         if (roles["job.json"]!["train"]!.GetValue<int>() == 0)
@@ -88,7 +82,7 @@ internal static class PrepareEventsCommand
         {
             ["data"] = name,
             ["directory"] = Path.GetFullPath(place),
-            ["split"] = splitName,
+            ["split"] = Preparation.NameOf(split),
             ["users"] = log.Users.Count,
             ["items"] = log.Items.Count,
             ["counted"] = log.Count,

@@ -14,7 +14,7 @@ internal static class CompareTable
     public static void Show(JsonObject document, Terminal terminal)
     {
         terminal.Log((string?)document["notice"]);
-        Table table = new Table().Border(TableBorder.Ascii2).AddColumns(Header(document));
+        Table table = Terminal.Table(Header(document));
         foreach (JsonObject row in Rows(document))
             table.AddRow([.. Cells(document, row).Select(Markup.Escape)]);
         terminal.Styled.Write(table);

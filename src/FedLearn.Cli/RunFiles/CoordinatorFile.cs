@@ -80,9 +80,8 @@ internal sealed record CoordinatorFile
             string key = $"jobs[{index}]";
             try
             {
-                RunFileReader reader = RunFileReader.For(Path.GetFullPath(path, file.Folder), OwnSide.Nobody);
-                reader.AlignsOnly = true; // a job that aligns and does nothing else is one too
-                RunFile run = reader.Read();
+                // A job that aligns and does nothing else is one too.
+                RunFile run = RunFileReader.For(Path.GetFullPath(path, file.Folder), OwnSide.Nobody, alignsOnly: true).Read();
                 if (jobs.Exists(job => job.Name == run.Name))
                     file.Fault(CoordinatorErrors.SameName, key, $"another job is called '{run.Name}' too, and parties name their job by it.", "Give each job a name of its own, at its parties as well.");
                 else

@@ -59,6 +59,9 @@ internal sealed record DssmRunFile : RunFile
     public override IReadOnlyList<DssmRunFileParty> Parties { get; }
 
     /// <inheritdoc />
+    public override bool IsPrivate => Job.Privacy.IsPrivate;
+
+    /// <inheritdoc />
     public override string? Notice => Job.Privacy is { IsPrivate: true, TestNoiseSeed: not null } ? TestNoiseNotice : null;
 
     /// <inheritdoc />

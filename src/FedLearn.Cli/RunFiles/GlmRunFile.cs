@@ -66,6 +66,9 @@ internal sealed record GlmRunFile : RunFile
     public override IReadOnlyList<GlmRunFileParty> Parties { get; }
 
     /// <inheritdoc />
+    public override bool IsPrivate => GlmPlan.IsPrivate(Job.Privacy.Mode);
+
+    /// <inheritdoc />
     public override string? Notice => Job.Privacy.TestNoiseSeed is null ? null : GlmClaims.TestNoiseNotice;
 
     /// <inheritdoc />
@@ -89,6 +92,12 @@ internal sealed record GlmRunFile : RunFile
     /// <summary>A party by name.</summary>
     /// <param name="name">Name, which the job has.</param>
     public GlmRunFileParty Party(string name) => Parties.First(party => party.Name == name);
+
+    /// <summary>A party's table.</summary>
+    /// <param name="party">One of the parties.</param>
+    /// <exception cref="ConfigurationException">FL2004: the file does not say where it is.</exception>
+    public TableSource DataOf(GlmRunFileParty party) => party.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{Path}: parties, '{party.Name}'",
+        "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
 
     /// <summary>Reads job.json for running all of its parties.</summary>
     /// <param name="path">File.</param>

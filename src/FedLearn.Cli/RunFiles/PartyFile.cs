@@ -122,12 +122,10 @@ internal sealed record PartyFile
         Said said = SaidIn(file, kind);
         faults.ThrowIfAny();
 
-        RunFileReader reader = RunFileReader.For(job, own);
-        reader.AlignsOnly = alignsOnly;
-        RunFile run = reader.Read();
+        RunFile run = RunFileReader.For(job, own, alignsOnly: alignsOnly).Read();
         string? arbiter = HeRun.ArbiterOf(run, GrpcRelay.Train);
         RunFileParty self = name == arbiter ? ArbiterSelf(file, name) : run.Parties.First(party => party.Name == name);
-        string active = run.Parties.First(party => party.Role == PartyRole.Active).Name;
+        string active = run.Active.Name;
         if (kind == JobKind.Dssm)
             DssmRunFileReader.DataOf(file, self.Role);
         Uri? arbiterAddress = name == arbiter || arbiter is null ? null : ArbiterAddress(file, said, name, arbiter);
@@ -381,7 +379,7 @@ internal sealed record PartyFile
             foreach (RunFileParty party in run.Parties.Where(p => p.Name != self.Name))
                 yield return Link(party.Name, listen);
         if (active is not null)
-            yield return Link(run.Parties.First(p => p.Role == PartyRole.Active).Name, active);
+            yield return Link(run.Active.Name, active);
         if (arbiterAddress is not null)
             yield return Link(arbiter!, arbiterAddress);
 

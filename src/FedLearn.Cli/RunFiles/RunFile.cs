@@ -111,6 +111,12 @@ internal abstract record RunFile
     /// <summary>The parties in the order of the file.</summary>
     public abstract IReadOnlyList<RunFileParty> Parties { get; }
 
+    /// <summary>The party that has the labels, or the events.</summary>
+    public RunFileParty Active => Parties.First(party => party.Role == PartyRole.Active);
+
+    /// <summary>Whether the job is private: it adds noise, and charges the ledgers of its parties.</summary>
+    public abstract bool IsPrivate { get; }
+
     /// <summary>Full paths of what no result may replace: the file itself, the parties' tables with what belongs to them, and their ledgers.</summary>
     public IEnumerable<string> Inputs => Tables.OfType<string>().Concat(Parties.Select(party => party.Ledger.Path)).Append(Path);
 
@@ -147,12 +153,8 @@ internal abstract record RunFile
     /// <param name="alignsOnly">Whether the job finds common rows and does nothing else: then any party may be the one to learn them.</param>
     /// <exception cref="ConfigurationException">The file cannot be read or has faults (FL20nn); all of them are listed.</exception>
     /// <exception cref="PrivacyRefusedException">The file asks for what the privacy mathematics does not cover (FL505n).</exception>
-    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings, bool alignsOnly = false)
-    {
-        RunFileReader reader = RunFileReader.For(path, settings: settings);
-        reader.AlignsOnly = alignsOnly;
-        return reader.Read() with { Settings = settings };
-    }
+    public static RunFile Load(string path, IReadOnlyList<RunFileSetting> settings, bool alignsOnly = false) =>
+        RunFileReader.For(path, settings: settings, alignsOnly: alignsOnly).Read() with { Settings = settings };
 
     /// <summary>This job as one of a kind that a verb works on.</summary>
     /// <param name="verb">The verb, for the message.</param>

@@ -57,7 +57,7 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
     protected string? Arbiter { get; set; }
 
     /// <summary>Whether the job is read for its common rows alone, which any of the parties may be the one to learn.</summary>
-    public bool AlignsOnly { get; set; }
+    public bool AlignsOnly { get; init; }
 
     /// <summary>Sentences for the report.</summary>
     protected List<string> Warnings { get; } = [];
@@ -72,9 +72,10 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
     /// <param name="path">File.</param>
     /// <param name="self">In a real session, this machine's side. Null: all parties run here.</param>
     /// <param name="settings">Values that stand in for those of the file; null for none.</param>
+    /// <param name="alignsOnly">As <see cref="AlignsOnly"/>.</param>
     /// <exception cref="ConfigurationException">The file cannot be read (FL2001) or is no JSON object (FL2002).</exception>
-    public static RunFileReader For(string path, OwnSide? self = null, IReadOnlyList<RunFileSetting>? settings = null) =>
-        KindOf(path) == JobKind.Dssm ? new DssmRunFileReader(path, self) : new GlmRunFileReader(path, self, settings);
+    public static RunFileReader For(string path, OwnSide? self = null, IReadOnlyList<RunFileSetting>? settings = null, bool alignsOnly = false) =>
+        KindOf(path) == JobKind.Dssm ? new DssmRunFileReader(path, self) { AlignsOnly = alignsOnly } : new GlmRunFileReader(path, self, settings) { AlignsOnly = alignsOnly };
 
     /// <summary>What kind of job a file describes; nothing else in it is looked at.</summary>
     /// <param name="path">File.</param>

@@ -46,12 +46,11 @@ internal sealed class Section
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(faults.File).AsMemory(),
-                new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
-            if (!JsonTexts.AreWhole(document.RootElement))
+            JsonElement root = JsonFile.Read(faults.File);
+            if (!JsonTexts.AreWhole(root))
                 throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "a text or key is no UTF-8, or has half a surrogate pair.", "Save the file as UTF-8; write both escapes of a pair.");
-            if (document.RootElement.ValueKind == JsonValueKind.Object)
-                return new Section((settings ?? []).Aggregate(document.RootElement, (file, setting) => setting.In(file)).Clone(), "", faults, catalogue);
+            if (root.ValueKind == JsonValueKind.Object)
+                return new Section((settings ?? []).Aggregate(root, (file, setting) => setting.In(file)), "", faults, catalogue);
             throw new ConfigurationException(RunFileErrors.Malformed, faults.File, "the file is JSON, but not an object.", "Begin it with { and end it with }.");
         }
         catch (JsonException e)

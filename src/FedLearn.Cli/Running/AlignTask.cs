@@ -91,8 +91,7 @@ internal static class AlignTask
     public static PartyTask Of(SessionOrder order, GlmRunFile run, string party, IProgress<JobProgress>? progress)
     {
         GlmRunFileParty self = run.Party(party);
-        TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{party}'",
-            "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
+        TableSource data = run.DataOf(self);
         SessionTerms terms = Terms(run, Columns(data));
         return new PartyTask(party, terms, stop =>
         {
@@ -124,7 +123,7 @@ internal static class AlignTask
                     if (order.Align.KeepIn is { } folder)
                         AlignedBefore.Write(folder, party, table.Ids, new AlignedRows(rows, found.Leaks, found.Warnings));
                     else
-                        WriteIndex(index = order.Align.PlaceOf(party), table, rows);
+                        OutputFile.WriteCsv(index = order.Align.PlaceOf(party), Index(table, rows), ownerOnly: true);
                 }
 
                 return Document(run, self, agreement, table, found, log, channels, index, seconds);
@@ -161,22 +160,10 @@ internal static class AlignTask
                 $"a party that brings invented ids learns {(sizeOnly ? "how many" : "which")} of them the other has: in this session '{peer}' brought {result.PeerIds}");
     }
 
-    /// <summary>Writes the index: row of the table and id, in the common order.</summary>
-    private static void WriteIndex(string path, IdTable table, int[] rows) => OutputFile.Write(path, unfinished =>
-    {
-        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
-        csv.WriteField(table.Columns.Contains(RowColumn) ? $"{RowColumn}_number" : RowColumn);
-        foreach (string name in table.Columns)
-            csv.WriteField(name);
-        csv.EndRecord();
-        foreach (int row in rows)
-        {
-            csv.WriteField(table.Rows[row].ToString(CultureInfo.InvariantCulture));
-            foreach (string value in table.Ids[row].Split(RowIds.ColumnSeparator))
-                csv.WriteField(value);
-            csv.EndRecord();
-        }
-    }, ownerOnly: true);
+    /// <summary>The index: row of the table and id, in the common order.</summary>
+    private static IEnumerable<string[]> Index(IdTable table, int[] rows) => rows
+        .Select(row => (string[])[table.Rows[row].ToString(CultureInfo.InvariantCulture), .. table.Ids[row].Split(RowIds.ColumnSeparator)])
+        .Prepend([table.Columns.Contains(RowColumn) ? $"{RowColumn}_number" : RowColumn, .. table.Columns]);
 
     private static JsonObject Document(GlmRunFile run, GlmRunFileParty self, SessionAgreement agreement, IdTable table, Found found, NotedLog log, IReadOnlyList<IPartyChannel> channels,
         string? index, double seconds) => new()

@@ -160,12 +160,10 @@ internal sealed class AlignedBefore(string folder, string party) : IEntityAlignm
 /// <summary>One alignment for all runs of a comparison or a cross-validation, whose parties are all on this machine.</summary>
 internal sealed class AlignedOnce : IDisposable
 {
-    private readonly string _folder;
-
-    private AlignedOnce(string folder) => _folder = folder;
+    private AlignedOnce(string folder) => Folder = folder;
 
     /// <summary>Folder of the rows.</summary>
-    public string Folder => _folder;
+    public string Folder { get; }
 
     /// <summary>Aligns; null where the job does not align by private set intersection.</summary>
     /// <param name="run">The job.</param>
@@ -191,5 +189,5 @@ internal sealed class AlignedOnce : IDisposable
     }
 
     /// <inheritdoc />
-    public void Dispose() => Directory.Delete(_folder, recursive: true);
+    public void Dispose() => Directory.Delete(Folder, recursive: true);
 }

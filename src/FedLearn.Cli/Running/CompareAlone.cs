@@ -7,6 +7,7 @@ using FedLearn.Glm;
 using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Protocol;
+using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
 
@@ -21,7 +22,7 @@ internal static class CompareAlone
     public static (Table Rows, bool DeclaresRanges) Read(GlmRunFile run, CancellationToken cancellationToken)
     {
         Table TableOf(GlmRunFileParty party) => GlmTasks.Input(run, party, needLabel: party.Role == PartyRole.Active, cancellationToken).Table;
-        Table active = TableOf(run.Parties.First(p => p.Role == PartyRole.Active));
+        Table active = TableOf(run.Party(run.Active.Name));
         bool declares = active.Schema.DeclaresAllRanges;
         HashSet<string> common = [.. active.Ids];
         foreach (GlmRunFileParty party in run.Parties.Where(p => p.Role == PartyRole.Passive))
@@ -43,7 +44,7 @@ internal static class CompareAlone
     /// <returns>Its report.</returns>
     public static async Task<JsonObject> TrainAsync(GlmRunFile run, Table rows, IProgress<JobProgress>? progress, CancellationToken cancellationToken)
     {
-        GlmRunFileParty self = run.Parties.First(p => p.Role == PartyRole.Active);
+        GlmRunFileParty self = run.Party(run.Active.Name);
         var alone = new GlmRunFile([self])
         {
             Path = run.Path,
@@ -52,11 +53,11 @@ internal static class CompareAlone
             Transport = run.Transport with { Kind = TransportKind.InMemory },
             SplitPath = run.SplitPath,
             WarmStart = run.WarmStart,
-            Alignment = run.Alignment,
+            Alignment = run.Alignment with { Method = AlignmentMethod.Hashed },
             Ignored = run.Ignored,
             Warnings = run.Warnings,
         };
-        PartyTask task = GlmTasks.Train(alone, self.Name, null, progress, table: rows);
+        PartyTask task = GlmTasks.Train(new SessionOrder(alone, GrpcRelay.Train), alone, self.Name, progress, rows);
         ReadyParty ready = task.Prepare(cancellationToken);
         IReadOnlyList<JsonObject> documents = await LocalSession.RunAsync(task.Terms, [ready.Request], new ChannelOptions(),
             (_, agreement, channels, stop) => ready.Run(agreement, channels, stop), cancellationToken).ConfigureAwait(false);

@@ -15,18 +15,14 @@ internal sealed class CompareProgress(Terminal terminal, string party, int runs)
     private int _begun;
 
     /// <summary>Runs something with the view open.</summary>
-    public static async Task<T> RunAsync<T>(Terminal terminal, string party, int runs, Func<CompareProgress, Task<T>> work)
+    public static Task<T> RunAsync<T>(Terminal terminal, string party, int runs, Func<CompareProgress, Task<T>> work)
     {
         var view = new CompareProgress(terminal, party, runs);
-        if (terminal.IsPlain)
-            return await work(view).ConfigureAwait(false);
-        return await terminal.Styled.Progress().AutoClear(true).HideCompleted(true)
-            .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn())
-            .StartAsync(async context =>
-            {
-                view._bar = context.AddTask("starting", maxValue: Math.Max(1, runs));
-                return await work(view).ConfigureAwait(false);
-            }).ConfigureAwait(false);
+        return terminal.IsPlain ? work(view) : terminal.WithBarAsync("starting", Math.Max(1, runs), new ElapsedTimeColumn(), bar =>
+        {
+            view._bar = bar;
+            return work(view);
+        });
     }
 
     /// <summary>The next run begins.</summary>

@@ -275,5 +275,5 @@ internal static class DssmDocument
     };
 
     private static void End(JsonObject report, DssmRunFile run, JsonObject party, IEnumerable<string> warnings) =>
-        ReportParts.End(report, party, run.Parties.First(p => p.Role == PartyRole.Active).Name, run.Ignored, [.. run.Warnings, .. warnings]);
+        ReportParts.End(report, party, run.Active.Name, run.Ignored, [.. run.Warnings, .. warnings]);
 }

@@ -24,38 +24,44 @@ internal static class DssmTasks
     /// <param name="progress">Told how far it is; null for nobody.</param>
     public static PartyTask Of(SessionOrder order, DssmRunFile run, string party, IProgress<JobProgress>? progress) => order.Verb switch
     {
-        GrpcRelay.Train => Train(order, run, party, order.ModelDirectory, progress, order.RunIds.GetValueOrDefault(party), order.Fresh),
-        GrpcRelay.Evaluate => Evaluate(order, run, party, order.ModelDirectory!),
-        _ => Recommend(order, run, party, order.ModelDirectory!, order.Output, order.TopK),
+        GrpcRelay.Train => Train(order, run, party, progress),
+        GrpcRelay.Evaluate => Evaluate(order, run, party),
+        _ => Recommend(order, run, party),
     };
 
-    private static PartyTask Train(SessionOrder order, DssmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId, bool fresh) => new(party, DssmJobTerms.Of(run.Job), stop =>
+    private static PartyTask Train(SessionOrder order, DssmRunFile run, string party, IProgress<JobProgress>? progress)
     {
-        DssmRunFileParty self = run.Party(party);
-        DssmPartyInput input = Input(order, run, self, stop) with
+        bool keepsRuns = order.KeepsRuns && run.Parties.Count > 1, fresh = order.Fresh;
+        return new PartyTask(party, DssmJobTerms.Of(run.Job), stop =>
         {
-            Ledger = GlmTasks.Ledger(self.Ledger, run.Job.Privacy.IsPrivate && run.Parties.Count > 1),
-            RunId = runId,
-            Runs = order.KeepsRuns && run.Parties.Count > 1 ? GlmTasks.RunsBeside(party, self.Ledger.Path, run.Job.Privacy.IsPrivate, progress) : null,
-            Fresh = fresh,
-            // Before the others are let go: once one of them has ended, every model is on its disk.
-            SaveModel = modelDirectory is null ? null : model => Save(model, modelDirectory, party),
-            AlignmentProgress = Alignments.Progress(progress),
+            DssmRunFileParty self = run.Party(party);
+            DssmPartyInput input = Input(order, run, self, stop) with
+            {
+                Ledger = PartyState.Ledger(run, self),
+                RunId = order.RunIds.GetValueOrDefault(party),
+                Runs = keepsRuns ? PartyState.Runs(run, self, progress) : null,
+                Fresh = fresh,
+                // Before the others are let go: once one of them has ended, every model is on its disk.
+                SaveModel = order.ModelDirectory is { } directory ? model => Save(model, directory, party) : null,
+                AlignmentProgress = Alignments.Progress(progress),
+            };
+            fresh = false; // a run that this process began is not forgotten when it loses a peer
+            var trainer = new DssmTrainer(run.Job, input, TowerFactories.Default(run.Threads));
+            return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+            {
+                DssmPartyResult result = await trainer.TrainAsync(agreement, channels, Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
+                return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed, cancel));
+            });
+        })
+        {
+            KeepsRuns = keepsRuns && run.Job.Training.CheckpointRounds > 0,
         };
-        fresh = false; // a run that this process began is not forgotten when it loses a peer
-        var trainer = new DssmTrainer(run.Job, input, TowerFactories.Default(run.Threads));
-        return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
-        {
-            DssmPartyResult result = await trainer.TrainAsync(agreement, channels, Epochs(progress, run.Job.Training.Epochs), cancel).ConfigureAwait(false);
-            return DssmDocument.Of(run, self, result, DssmBaselineFigures.Of(input, result.Metrics, run.Job.Training.Seed, cancel));
-        });
-    })
-    { KeepsRuns = order.KeepsRuns && run.Parties.Count > 1 && run.Job.Training.CheckpointRounds > 0 };
+    }
 
-    private static PartyTask Evaluate(SessionOrder order, DssmRunFile run, string party, string modelDirectory) => new(party, DssmJobTerms.Of(run.Job, "evaluate"), stop =>
+    private static PartyTask Evaluate(SessionOrder order, DssmRunFile run, string party) => new(party, DssmJobTerms.Of(run.Job, "evaluate"), stop =>
     {
         DssmRunFileParty self = run.Party(party);
-        DssmPartyInput input = Input(order, run, self, stop) with { Model = Load(modelDirectory, party) };
+        DssmPartyInput input = Input(order, run, self, stop) with { Model = Load(order, party) };
         var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Evaluate);
         return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
         {
@@ -64,10 +70,11 @@ internal static class DssmTasks
         });
     });
 
-    private static PartyTask Recommend(SessionOrder order, DssmRunFile run, string party, string modelDirectory, string? output, TopKRequest request) => new(party, TermsOf(run, request), stop =>
+    private static PartyTask Recommend(SessionOrder order, DssmRunFile run, string party) => new(party, TermsOf(run, order.TopK), stop =>
     {
+        TopKRequest request = order.TopK;
         DssmRunFileParty self = run.Party(party);
-        DssmPartyInput all = Input(order, run, self, stop) with { Model = Load(modelDirectory, party) };
+        DssmPartyInput all = Input(order, run, self, stop) with { Model = Load(order, party) };
         DssmPartyInput input = all with { Interactions = all.Interactions is { } table && request.Users is { } users ? Of(table, ReadUsers(users)) : all.Interactions };
         var inference = new DssmInference(run.Job, input, TowerFactories.Default(run.Threads), DssmPurpose.Recommend, request.NewUsers);
         return new ReadyParty(inference.JoinRequest, async (agreement, channels, cancel) =>
@@ -75,7 +82,7 @@ internal static class DssmTasks
             DssmInferenceResult result = await inference.RunAsync(agreement, channels, cancel).ConfigureAwait(false);
             var document = new JsonObject { ["party"] = party, ["rows"] = null, ["note"] = null };
             if (result is { Items: { } items, Users: { } users })
-                Write(document, run, items, users, (all.Interactions!, input.Interactions!), output, request, cancel);
+                Write(document, run, items, users, (all.Interactions!, input.Interactions!), order.Output, request, cancel);
             document["alignment"] = DssmDocument.Alignment(run, result.SharedUsers);
             document["parties"] = new JsonArray(new JsonObject { ["name"] = party, ["role"] = Words.Of(self.Role), ["releases"] = DssmDocument.Releases(result.Sent) });
             document["warnings"] = ReportParts.Texts(Warnings(run, self, request));
@@ -124,7 +131,7 @@ internal static class DssmTasks
     // Beside one another, models of all kinds have the same names.
     private static string PathOf(string modelDirectory, string party) => Path.Combine(modelDirectory, GlmModel.FileName(party));
 
-    private static DssmModel Load(string modelDirectory, string party) => DssmModel.Load(PathOf(modelDirectory, party));
+    private static DssmModel Load(SessionOrder order, string party) => DssmModel.Load(PathOf(order.ModelDirectory!, party));
 
     private static void Save(DssmModel model, string modelDirectory, string party) => OutputFile.Guard(modelDirectory, () =>
     {
@@ -177,7 +184,7 @@ internal static class DssmTasks
         RankedItem[][] lists = items.TopK(users, request.K, met, popularity, cancellationToken);
         int unknown = known.Count(k => !k);
         if (output is not null)
-            WriteLists(output, tables.Asked.Users, items.Ids, lists, known);
+            OutputFile.WriteCsv(output, Lines(tables.Asked.Users, items.Ids, lists, known));
         if (request.Vectors is { } prefix)
             OutputFile.Guard(prefix, () =>
             {
@@ -194,22 +201,13 @@ internal static class DssmTasks
                 : $"{unknown} of {lists.Length} {Counted.Noun(lists.Length, "user")} {Counted.Noun(unknown, "is known to no view; the list has", "are known to no view; their lists are")} the most popular items";
     }
 
-    private static void WriteLists(string path, IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, bool[] known) => OutputFile.Write(path, unfinished =>
+    private static IEnumerable<string[]> Lines(IReadOnlyList<string> users, IReadOnlyList<string> items, RankedItem[][] lists, bool[] known)
     {
-        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
-        void Row(params ReadOnlySpan<string> cells)
-        {
-            foreach (string cell in cells)
-                csv.WriteField(cell);
-            csv.EndRecord();
-        }
-
-        Row("user", "rank", "item", "score", "source");
+        yield return ["user", "rank", "item", "score", "source"];
         for (int user = 0; user < lists.Length; user++)
-            for (int rank = 0; rank < lists[user].Length; rank++)
-                Row(users[user], (rank + 1).ToString(CultureInfo.InvariantCulture), items[lists[user][rank].Item], lists[user][rank].Score.ToString("R", CultureInfo.InvariantCulture),
-                    known[user] ? "model" : "popularity");
-    });
+            foreach ((int rank, RankedItem item) in lists[user].Index())
+                yield return [users[user], (rank + 1).ToString(CultureInfo.InvariantCulture), items[item.Item], item.Score.ToString("R", CultureInfo.InvariantCulture), known[user] ? "model" : "popularity"];
+    }
 
     private static SynchronousProgress<DssmProgress>? Epochs(IProgress<JobProgress>? progress, int epochs) => progress is null ? null : new SynchronousProgress<DssmProgress>(p => progress.Report(new JobProgress(p.Party, "epoch", p.Epoch, epochs, p.Loss)
     {

@@ -7,7 +7,6 @@ using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
 using FedLearn.Parties;
-using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
 
@@ -21,27 +20,44 @@ internal static class GlmTasks
 
     private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party", OutsideClaims = "; no privacy claim covers them, but for what they tell of other rows than the one scored under evaluation charged";
 
-    public static PartyTask Train(GlmRunFile run, string party, string? modelDirectory, IProgress<JobProgress>? progress, string? runId = null, ArbiterDoor? arbiter = null, Table? table = null,
-        Func<GlmRunFileParty, IEntityAlignment?>? align = null, bool keepsRuns = false, bool fresh = false) => new(party, GlmJobTerms.Of(run.Job), stop =>
+    /// <summary>What one party does to train.</summary>
+    /// <param name="order">What all parties do.</param>
+    /// <param name="run">The job.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="progress">Told how far it is; null for nobody.</param>
+    /// <param name="table">The party's rows; null: they are read.</param>
+    public static PartyTask Train(SessionOrder order, GlmRunFile run, string party, IProgress<JobProgress>? progress, Table? table = null)
     {
-        GlmRunFileParty self = run.Party(party);
-        GlmTrainer trainer = Trainer(run, self, runId, stop, arbiter, table, align?.Invoke(self), progress, keepsRuns ? RunsBeside(self.Name, self.Ledger.Path, GlmPlan.IsPrivate(run.Job.Privacy.Mode), progress) : null, fresh,
-            modelDirectory is null ? null : model => OutputFile.Guard(modelDirectory, () => model.Save(modelDirectory)));
-        fresh = false; // a run that this process began is not forgotten when it loses a peer
-        return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+        bool fresh = order.Fresh;
+        return new PartyTask(party, GlmJobTerms.Of(run.Job), stop =>
         {
-            GlmPartyResult result = await trainer.TrainAsync(agreement, channels, Rounds(progress), cancel).ConfigureAwait(false);
-            return PartyDocument.Of(run, self, result);
-        });
-    })
-        { KeepsRuns = keepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode) };
+            GlmRunFileParty self = run.Party(party);
+            IEntityAlignment? alignment = Alignments.Of(order, self);
+            FileRunStore? runs = order.KeepsRuns ? PartyState.Runs(run, self, progress) : null;
+            Action<GlmModel>? save = order.ModelDirectory is { } directory ? model => OutputFile.Guard(directory, () => model.Save(directory)) : null;
+            GlmTrainer trainer = Trainer(run, self, order.RunIds.GetValueOrDefault(party), stop, order.Door, table, alignment, progress, runs, fresh, save);
+            fresh = false; // a run that this process began is not forgotten when it loses a peer
+            return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
+            {
+                GlmPartyResult result = await trainer.TrainAsync(agreement, channels, Rounds(progress), cancel).ConfigureAwait(false);
+                return PartyDocument.Of(run, self, result);
+            });
+        })
+        {
+            KeepsRuns = order.KeepsRuns && run.Job.Training.CheckpointRounds > 0 && !JointRules.Covers(run.Job.Privacy.Mode),
+        };
+    }
 
-    public static PartyTask Predict(GlmRunFile run, string party, string modelDirectory, string? output, IProgress<JobProgress>? progress = null,
-        Func<GlmRunFileParty, IEntityAlignment?>? align = null) => new(party, GlmJobTerms.Of(run.Job, GrpcRelay.Predict), stop =>
+    /// <summary>What one party does to predict.</summary>
+    /// <param name="order">What all parties do.</param>
+    /// <param name="run">The job.</param>
+    /// <param name="party">The party.</param>
+    /// <param name="progress">Told how far it is; null for nobody.</param>
+    public static PartyTask Predict(SessionOrder order, GlmRunFile run, string party, IProgress<JobProgress>? progress) => new(party, GlmJobTerms.Of(run.Job, GrpcRelay.Predict), stop =>
     {
         GlmRunFileParty self = run.Party(party);
-        GlmPartyInput input = Input(run, self, needLabel: false, stop, progress) with { Alignment = align?.Invoke(self), AlignmentProgress = Alignments.Progress(progress) };
-        var model = GlmModel.Load(modelDirectory, party);
+        GlmPartyInput input = Input(run, self, needLabel: false, stop, progress) with { Alignment = Alignments.Of(order, self), AlignmentProgress = Alignments.Progress(progress) };
+        var model = GlmModel.Load(order.ModelDirectory!, party);
         var predictor = new GlmPredictor(run.Job, input, model);
         // Columns of the same names can be scored, but other ranges or categories may be a mistake.
         string? note = model.HasSchemaOf(input.Table) ? null
@@ -49,9 +65,9 @@ internal static class GlmTasks
         return new ReadyParty(predictor.JoinRequest, async (agreement, channels, cancel) =>
         {
             GlmPredictionResult result = await predictor.PredictAsync(agreement, channels, cancel).ConfigureAwait(false);
-            if (result.Prediction is { } prediction && output is not null)
-                WriteScores(output, input.Table, prediction);
-            string[] notes = [.. note is null ? [] : (string[])[note], .. result.Prediction is { } predicted && BeyondNumbers(predicted) is { } beyond ? (string[])[beyond] : []];
+            if (result.Prediction is not null && order.Output is { } output)
+                OutputFile.WriteCsv(output, Scores(input.Table, result.Prediction));
+            string[] notes = [.. new[] { note, result.Prediction is null ? null : BeyondNumbers(result.Prediction) }.OfType<string>()];
             return new JsonObject
             {
                 ["party"] = party,
@@ -59,7 +75,7 @@ internal static class GlmTasks
                 ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
                 ["note"] = notes.Length == 0 ? null : string.Join(" ", notes),
                 ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
-                ["warnings"] = ReportParts.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (GlmPlan.IsPrivate(run.Job.Privacy.Mode) ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
+                ["warnings"] = ReportParts.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (run.IsPrivate ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
             };
         });
     });
@@ -72,7 +88,7 @@ internal static class GlmTasks
         return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken, progress)
             : new GlmPartyInput { Party = self.Name, Table = table, SplitFile = self.SplitPath ?? run.SplitPath }) with
         {
-            Ledger = Ledger(run, self),
+            Ledger = PartyState.Ledger(run, self),
             Alignment = alignment,
             AlignmentProgress = Alignments.Progress(progress),
             Stages = LongStages(progress),
@@ -90,67 +106,36 @@ internal static class GlmTasks
     /// <summary>Reads what a party brings, and tells of files that take longer than a moment.</summary>
     internal static GlmPartyInput Input(GlmRunFile run, GlmRunFileParty self, bool needLabel, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null)
     {
-        TableSource data = self.Data ?? throw new ConfigurationException(RunFileErrors.MissingKey, $"{run.Path}: parties, '{self.Name}'",
-            "the party has no data.", "Give data.path in the run file, or in the party file of that party.");
+        TableSource data = run.DataOf(self);
         if (new FileInfo(data.Path) is { Exists: true, Length: >= LargeFile } file)
             progress?.Report(JobProgress.Stage(self.Name, string.Create(CultureInfo.InvariantCulture, $"reading {file.Name}, {file.Length / 1e6:N0} MB")));
         return new GlmPartyInput { Party = self.Name, Table = Table.Load(data, needLabel, cancellationToken), SplitFile = self.SplitPath ?? run.SplitPath };
     }
 
-    /// <summary>Where a party's runs are kept, beside its ledger. A job that charges nothing writes no ledger, and may stand where nothing can be written: then it keeps no states either, and this is null.</summary>
-    internal static FileRunStore? RunsBeside(string party, string ledger, bool isPrivate, IProgress<JobProgress>? progress) => isPrivate || CanWrite(Path.GetDirectoryName(Path.GetFullPath(ledger))!)
-        ? new FileRunStore(ledger, waiting: patience => progress?.Report(JobProgress.Stage(party, string.Create(CultureInfo.InvariantCulture, $"another process has this run; waiting up to {patience.TotalSeconds:0.#} s for that to end")))) : null;
-
-    private static bool CanWrite(string folder)
-    {
-        try
-        {
-            DurableFile.Touch(folder);
-            return true;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    }
-
-    /// <summary>The party's ledger on disk; null for a job that charges nothing, which writes no file.</summary>
-    internal static SqliteLedger? Ledger(GlmRunFile run, GlmRunFileParty self) => Ledger(self.Ledger, GlmPlan.IsPrivate(run.Job.Privacy.Mode) && run.Parties.Count > 1);
-
-    /// <summary>A party's ledger on disk; null where the job charges nothing.</summary>
-    internal static SqliteLedger? Ledger(RunFileLedger ledger, bool charges) => !charges ? null
-        : new SqliteLedger(ledger.Path, new SqliteLedgerOptions { Budget = ledger.Budget is { } budget ? new LedgerBudget(budget.Epsilon, budget.Delta) : null });
-
     /// <summary>Says how many predictions are no finite number; null where all are.</summary>
-    internal static string? BeyondNumbers(GlmPrediction prediction)
+    private static string? BeyondNumbers(GlmPrediction prediction)
     {
         int n = prediction.Rows.Count, beyond = Enumerable.Range(0, n).Count(i => Enumerable.Range(0, prediction.Outputs).Any(m => !double.IsFinite(prediction.Means[m * n + i])));
         return beyond == 0 ? null : string.Create(CultureInfo.InvariantCulture,
             $"{beyond:N0} of {n:N0} predictions {Counted.Noun(beyond, "is", "are")} beyond what a number holds: look for cells of {Counted.Noun(beyond, "this row", "these rows")} that are far from those the model was trained on, and read {Counted.Noun(beyond, "its score", "their scores")} instead.");
     }
 
-    private static void WriteScores(string path, Table table, GlmPrediction prediction) => OutputFile.Write(path, unfinished =>
+    /// <summary>Id, score and mean of each row; of several classes their probabilities, and the likeliest class.</summary>
+    private static IEnumerable<string[]> Scores(Table table, GlmPrediction prediction)
     {
-        using CsvHelper.CsvWriter csv = CsvHelper.CsvWriter.ToFile(unfinished, new CsvHelper.CsvWriterOptions());
         int n = prediction.Rows.Count, classes = prediction.Outputs;
         string[] id = table.Schema.IdColumns.Count > 1 ? [.. table.Schema.IdColumns] : ["id"];
-        string[] header = classes == 1 ? [.. id, "score", "prediction"] : [.. id, .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
-        foreach (string name in header)
-            csv.WriteField(name);
-        csv.EndRecord();
+        yield return classes == 1 ? [.. id, "score", "prediction"] : [.. id, .. Enumerable.Range(0, classes).Select(m => $"p_{m}"), "prediction"];
         for (int i = 0; i < n; i++)
         {
-            foreach (string part in table.Ids[prediction.Rows[i]].Split(RowIds.ColumnSeparator))
-                csv.WriteField(part);
-            // Of several classes: their probabilities, and the likeliest class.
-            double[] cells = classes == 1 ? [prediction.Scores[i], prediction.Means[i]] : [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
-            foreach (double cell in cells)
-                csv.WriteField(cell.ToString("R", CultureInfo.InvariantCulture));
-            if (classes > 1)
-                csv.WriteField(Array.IndexOf(cells, cells.Max()).ToString(CultureInfo.InvariantCulture));
-            csv.EndRecord();
+            string[] own = table.Ids[prediction.Rows[i]].Split(RowIds.ColumnSeparator);
+            double[] means = [.. Enumerable.Range(0, classes).Select(m => prediction.Means[m * n + i])];
+            yield return classes == 1 ? [.. own, Text(prediction.Scores[i]), Text(means[0])]
+                : [.. own, .. means.Select(Text), Array.IndexOf(means, means.Max()).ToString(CultureInfo.InvariantCulture)];
         }
-    });
+
+        static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+    }
 
     /// <summary>Tells stages that take longer than a moment.</summary>
     internal static IProgress<GlmStageBegun>? LongStages(IProgress<JobProgress>? progress) => progress is null ? null : new SynchronousProgress<GlmStageBegun>(stage =>

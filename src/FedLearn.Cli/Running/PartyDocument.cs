@@ -45,7 +45,7 @@ internal static class PartyDocument
         report["rows"] = new JsonObject { ["train"] = result.TrainRows, ["test"] = result.TestRows };
         report["timing"] = Timing(result.Timing);
         report["alignment"] = ReportParts.Alignment(result.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings);
-        End(report, Party(result, job, self.Ledger, run.Transport), job.Parties.First(p => p.Party.Role == PartyRole.Active).Party.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
+        End(report, Party(result, job, self.Ledger, run.Transport), run.Active.Name, run.Ignored, [.. run.Warnings, .. result.Warnings]);
         return report;
     }
 
@@ -158,6 +158,17 @@ internal static class PartyDocument
             merged["combinedPrivacy"] = combined;
         merged["timing"]!["totalSeconds"] = totalSeconds;
         return merged;
+    }
+
+    /// <summary>The report of one party, or of the arbiter, where no other is known.</summary>
+    /// <param name="document">What the party says.</param>
+    /// <param name="totalSeconds">As in <see cref="Merge"/>.</param>
+    public static JsonObject Alone(JsonObject document, double totalSeconds)
+    {
+        if (document["arbiter"] is null)
+            return Merge([document], totalSeconds);
+        document["timing"] = new JsonObject { ["totalSeconds"] = totalSeconds };
+        return document;
     }
 
     private static JsonObject Party(GlmPartyResult result, GlmJob job, RunFileLedger ledger, TransportSettings transport)

@@ -13,6 +13,20 @@ namespace FedLearn.Cli.Running;
 /// <summary>Keeps a party of a real session at its job: when it has lost a peer it meets the others again, and the run goes on.</summary>
 internal static class PartySupervisor
 {
+    /// <summary>Takes part in the sessions of a party file: hosts them, or joins them.</summary>
+    /// <param name="file">The party's file.</param>
+    /// <param name="order">What the parties do.</param>
+    /// <param name="task">What this one does.</param>
+    /// <param name="log">Told what happens.</param>
+    /// <param name="cancellationToken">Stops.</param>
+    public static Task<JsonObject> RunAsync(PartyFile file, SessionOrder order, PartyTask task, Action<string> log, CancellationToken cancellationToken)
+    {
+        TransportSettings transport = file.TransportFor(order.Verb);
+        return file.Hosts
+            ? HostAsync(task, file.Listen, transport, address => log(file.Listening(address)), log, cancellationToken)
+            : JoinAsync(task, file.ActiveParty!, transport, log, cancellationToken);
+    }
+
     /// <summary>As <see cref="GrpcParty.HostAsync"/>, again and again at the same address.</summary>
     public static Task<JsonObject> HostAsync(PartyTask task, Uri? listen, TransportSettings settings, Action<Uri> listening, Action<string> log, CancellationToken cancellationToken)
     {

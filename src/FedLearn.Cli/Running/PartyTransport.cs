@@ -104,5 +104,7 @@ internal sealed record PartyTransport
         return document;
     }
 
-    private static ChannelOptions Channel(TransportSettings settings) => new() { ReceiveTimeout = settings.Timeout, MaxMessageBytes = settings.MaxMessageBytes };
+    /// <summary>Options of a channel.</summary>
+    /// <param name="settings">How the parties reach each other.</param>
+    public static ChannelOptions Channel(TransportSettings settings) => new() { ReceiveTimeout = settings.Timeout, MaxMessageBytes = settings.MaxMessageBytes };
 }

@@ -42,6 +42,14 @@ internal sealed record SessionOrder : SessionSettings
     /// <param name="settings">What else the parties are told; null for nothing.</param>
     public SessionOrder(RunFile run, string verb, SessionSettings? settings = null) : base(settings ?? new()) => (Run, Verb) = (run, verb);
 
+    /// <summary>What one party of a real session does.</summary>
+    /// <param name="file">Its file, whose settings hold for its own view of the job.</param>
+    /// <param name="verb">As above.</param>
+    public static SessionOrder OfParty(PartyFile file, string verb) => new(file.Run with { Transport = file.Transport, Ignored = file.Ignored }, verb)
+    {
+        Door = file.Arbiter is { } address && HeRun.ArbiterOf(file.Run, verb) is { } name ? HeRun.OverGrpc(address, name, file.TransportFor(GrpcRelay.Arbiter)) : null,
+    };
+
     public RunFile Run { get; init; }
 
     public string Verb { get; init; }
@@ -78,9 +86,8 @@ internal sealed record SessionOrder : SessionSettings
         DssmRunFile run => DssmTasks.Of(this, run, party, progress),
         GlmRunFile run when party == Arbiter => HeRun.Arbiter(run, progress),
         GlmRunFile run when Verb == GrpcRelay.Align => AlignTask.Of(this, run, party, progress),
-        GlmRunFile run when Verb == GrpcRelay.Train => GlmTasks.Train(run, party, ModelDirectory, progress, RunIds.GetValueOrDefault(party), Door, align: self => Alignments.Of(this, self),
-            keepsRuns: KeepsRuns, fresh: Fresh),
-        _ => GlmTasks.Predict(Run.As<GlmRunFile>(Verb), party, ModelDirectory!, Output, progress, self => Alignments.Of(this, self)),
+        GlmRunFile run when Verb == GrpcRelay.Train => GlmTasks.Train(this, run, party, progress),
+        _ => GlmTasks.Predict(this, Run.As<GlmRunFile>(Verb), party, progress),
     };
 }
 
@@ -115,7 +122,7 @@ internal static class SessionRunner
             order = order with { Door = (request, stop) => arbiter!.JoinAsync(request, stop) };
         PartyTask[] tasks = [.. order.Parties.Select(p => order.LocalTaskOf(p, progress))];
         ReadyParty[] ready = [.. tasks.Select(t => t.Prepare(cancellationToken))];
-        var options = new ChannelOptions { ReceiveTimeout = order.Run.Transport.Timeout, MaxMessageBytes = order.Run.Transport.MaxMessageBytes };
+        ChannelOptions options = PartyTransport.Channel(order.Run.Transport);
         Task<IReadOnlyList<JsonObject>> Parties(CancellationToken cancel) => LocalSession.RunAsync(tasks[0].Terms, [.. ready.Select(r => r.Request)], options,
             (i, agreement, channels, stop) => ready[i].Run(agreement, channels, stop), cancel);
         if (order.Arbiter is not { } name)

@@ -170,7 +170,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     private Task<IReadOnlyList<JsonObject>> SessionAsync(SessionOrder order) => ProgressView.RunAsync(terminal, order.Parties[0], view =>
         SessionRunner.RunAsync(order with { Aligned = _aligned }, inProcess, view, terminal.Log, cancellationToken));
 
-    private GlmTuningCost Cost(GlmRunFileParty party) => GlmTasks.Ledger(run, party) is { } ledger
+    private GlmTuningCost Cost(GlmRunFileParty party) => PartyState.Ledger(run, party) is { } ledger
         ? GlmTuningCost.Of(ledger, party.Name, _runs[party.Name], DeltaOf(party.Name)) : new(party.Name, 0, PrivacyTotal.Zero, DeltaOf(party.Name), 0);
 
     /// <summary>Whether there is something to tell: a run ended, or one that did not was paid for.</summary>
@@ -207,7 +207,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
     // What runs of the tuning told is in its own claims.
     private IReadOnlyList<string>? Caveats(GlmRunFileParty party)
     {
-        LedgerEntry[] entries = [.. GlmTasks.Ledger(run, party)?.Entries ?? []];
+        LedgerEntry[] entries = [.. PartyState.Ledger(run, party)?.Entries ?? []];
         bool IsOwn(LedgerEntry entry) => _runs[party.Name].Contains(entry.Charge.RunId);
         return entries.FirstOrDefault(IsOwn) is { } own ? IPrivacyLedger.Caveats(entries.Where(e => !IsOwn(e)), party.Name, own.Charge.DataSet) : null;
     }

@@ -36,7 +36,7 @@ internal static class WorkerEvents
         ["unit"] = p.Unit,
         ["done"] = p.Done,
         ["of"] = p.Of,
-        ["loss"] = p.Loss is { } loss && double.IsFinite(loss) ? loss : null,
+        ["loss"] = ReportParts.Finite(p.Loss),
         ["figures"] = new JsonObject(p.Figures.Where(f => double.IsFinite(f.Value)).Select(f => KeyValuePair.Create(f.Key, (JsonNode?)f.Value))),
     };
 
@@ -68,11 +68,8 @@ internal static class WorkerEvents
     }
 
     /// <summary>The error a child reported, as this process's own.</summary>
-    public static FedLearnException ReadFailure(JsonObject line)
-    {
-        var (id, place, cause, remedy) = ((string)line["id"]!, (string)line["place"]!, (string)line["cause"]!, (string)line["remedy"]!);
-        return new FedLearnException(id, place, cause, remedy);
-    }
+    public static FedLearnException ReadFailure(JsonObject line) =>
+        new((string)line["id"]!, (string)line["place"]!, (string)line["cause"]!, (string)line["remedy"]!);
 
     private static void Write(JsonObject line)
     {

@@ -6,24 +6,18 @@ using Microsoft.Extensions.Hosting.Systemd;
 
 namespace FedLearn.Cli.Services;
 
-/// <summary>What <c>fedlearn party --service</c> is asked for.</summary>
-/// <param name="Files">Party files, one a job.</param>
-/// <param name="Overrides">Values that stand in for those of the files.</param>
-/// <param name="Results">Folder of results.</param>
-/// <param name="Health">Where health checks are answered; null for nowhere.</param>
-/// <param name="StopTime">How long a stop waits for sessions to end.</param>
-internal sealed record ServiceRequest(IReadOnlyList<string> Files, FileOverrides Overrides, string Results, Uri? Health, TimeSpan StopTime);
-
 /// <summary>Parties of several jobs in one process that lives long.</summary>
 internal static class PartyService
 {
     /// <summary>Runs until stopped, or until every job is an active party's and over.</summary>
-    /// <param name="request">What to run.</param>
+    /// <param name="files">Party files, one a job.</param>
+    /// <param name="overrides">Values that stand in for those of the files.</param>
+    /// <param name="options">Options of the service.</param>
     /// <param name="terminal">Told what happens.</param>
     /// <param name="cancellationToken">Ends it in good order, as SIGTERM and Ctrl-C do.</param>
     /// <returns>The exit code: 0 when it was stopped, or all jobs succeeded; else that of the first error.</returns>
     /// <exception cref="FedLearnException">No file can be used, the health checks have no address, or a session did not end in time (FL4171).</exception>
-    public static async Task<int> RunAsync(ServiceRequest request, Terminal terminal, CancellationToken cancellationToken)
+    public static async Task<int> RunAsync(IReadOnlyList<string> files, FileOverrides overrides, ServiceOptions options, Terminal terminal, CancellationToken cancellationToken)
     {
         // Signals are handled from here on. The command line's own handler begins only once a verb first waits, and a service must not die of a signal before that.
         using var stopping = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -36,14 +30,14 @@ internal static class PartyService
 
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
-        OutputFile.Check(request.Results);
+        OutputFile.Check(options.Results);
         Action<string?> log = ServiceManager.Dated(terminal.Log);
         var jobs = new List<ServiceJob>();
         var unusable = new List<(JobStatus Status, FedLearnException Error)>();
-        foreach (string path in request.Files)
+        foreach (string path in files)
             try
             {
-                jobs.Add(Load(path, request, jobs, log));
+                jobs.Add(Load(path, overrides, options.Results, jobs, log));
             }
             catch (FedLearnException e)
             {
@@ -54,7 +48,7 @@ internal static class PartyService
         if (jobs.Count == 0)
             throw unusable[0].Error;
         IReadOnlyList<JobStatus> Status() => [.. jobs.Select(j => j.Status), .. unusable.Select(u => u.Status)];
-        await using HealthHost? health = request.Health is { } address
+        await using HealthHost? health = options.Health is { } address
             ? await HealthHost.StartAsync(address, Status, () => stop.IsCancellationRequested, CancellationToken.None).ConfigureAwait(false) : null;
         if (health is not null)
             log($"health checks on {health.Address}");
@@ -74,7 +68,7 @@ internal static class PartyService
         log("stopping: no new sessions, and those in progress are ended");
         try
         {
-            await all.WaitAsync(request.StopTime, CancellationToken.None).ConfigureAwait(false);
+            await all.WaitAsync(options.StopTime, CancellationToken.None).ConfigureAwait(false);
         }
         catch (OperationCanceledException)
         {
@@ -83,7 +77,7 @@ internal static class PartyService
         catch (TimeoutException e)
         {
             string[] open = [.. jobs.Where((_, i) => !running[i].IsCompleted).Select(j => $"'{j.Name}'")];
-            throw new PeerException(ServiceErrors.StopTookTooLong, "fedlearn party --service", $"the session of {string.Join(", ", open)} did not end within {request.StopTime.TotalSeconds:0.#} s.",
+            throw new PeerException(ServiceErrors.StopTookTooLong, "fedlearn party --service", $"the session of {string.Join(", ", open)} did not end within {options.StopTime.TotalSeconds:0.#} s.",
                 "Its peer sees a lost connection. Give a stop more time with --stop-seconds.", e);
         }
 
@@ -91,11 +85,11 @@ internal static class PartyService
         return 0;
     }
 
-    private static ServiceJob Load(string path, ServiceRequest request, List<ServiceJob> jobs, Action<string?> log)
+    private static ServiceJob Load(string path, FileOverrides overrides, string results, List<ServiceJob> jobs, Action<string?> log)
     {
-        PartyFile file = PartyFile.Load(path, settings: request.Overrides);
+        PartyFile file = PartyFile.Load(path, settings: overrides);
         if (jobs.Find(j => j.File.Run.Name == file.Run.Name && j.File.Self.Name == file.Self.Name) is { } other)
             throw new ConfigurationException(ServiceErrors.SameJobTwice, path, $"{other.File.Path}, of this service too, is the same party of a job of the same name.", "Name each party of a job once, and give other jobs other names.");
-        return new ServiceJob(file, request.Results, log, TimeProvider.System);
+        return new ServiceJob(file, results, log, TimeProvider.System);
     }
 }

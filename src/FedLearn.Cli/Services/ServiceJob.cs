@@ -165,11 +165,8 @@ internal sealed class ServiceJob
             if (File is { Relay: null, ActiveParty: { } address })
                 await ProbeAsync(file, address, stop).ConfigureAwait(false);
             OutputFile.Guard(unfinished, () => DurableFile.CreateFolder(unfinished));
-            PartyTask task = Watched(TaskOf(file, Path.Combine(unfinished, Models)));
-            TransportSettings transport = file.TransportFor(GrpcRelay.Train);
-            JsonObject document = File.Hosts
-                ? await PartySupervisor.HostAsync(task, File.Listen, transport, at => Log(File.Listening(at)), Log, stop).ConfigureAwait(false)
-                : await PartySupervisor.JoinAsync(task, File.ActiveParty!, transport, Log, stop).ConfigureAwait(false);
+            SessionOrder order = SessionOrder.OfParty(file, GrpcRelay.Train) with { ModelDirectory = Path.Combine(unfinished, Models), KeepsRuns = true, Log = Log };
+            JsonObject document = await PartySupervisor.RunAsync(file, order, Watched(order.TaskOf(file.Self.Name, progress: null)), Log, stop).ConfigureAwait(false);
             over = true;
             string place = Keep(document, unfinished, Stopwatch.GetElapsedTime(start).TotalSeconds);
             lock (_gate)
@@ -215,18 +212,6 @@ internal sealed class ServiceJob
         }
     }
 
-    private PartyTask TaskOf(PartyFile file, string models)
-    {
-        RunFile run = file.Run with { Transport = file.Transport, Ignored = file.Ignored };
-        return new SessionOrder(run, GrpcRelay.Train)
-        {
-            ModelDirectory = models,
-            KeepsRuns = true,
-            Door = file.Arbiter is { } arbiter ? HeRun.OverGrpc(arbiter, HeRun.ArbiterOf(run, GrpcRelay.Train)!, file.TransportFor(GrpcRelay.Arbiter)) : null,
-            Log = Log,
-        }.TaskOf(file.Self.Name, progress: null);
-    }
-
     /// <summary>A party's task that tells this job how far it is, and counts the session before anything of it leaves.</summary>
     private PartyTask Watched(PartyTask task) => new(task.Name, task.Terms, cancel =>
     {
@@ -270,7 +255,7 @@ internal sealed class ServiceJob
         if (file.Transport.Party?.Proxy is not null)
         {
             // Only a whole call tells who is behind a proxy.
-            GrpcClientOptions client = PartyTransport.Client(file.Transport, address, file.Run.Parties.First(party => party.Role == PartyRole.Active).Name);
+            GrpcClientOptions client = PartyTransport.Client(file.Transport, address, file.Run.Active.Name);
             try
             {
                 await GrpcHealthClient.CheckAsync(address, options: client with { ConnectTimeout = ProbeTime }, cancellationToken: stop).ConfigureAwait(false);
@@ -348,11 +333,7 @@ internal sealed class ServiceJob
     /// <summary>Puts what a session made into a folder of its own, whole or not at all.</summary>
     private string Keep(JsonObject document, string unfinished, double seconds)
     {
-        if (document["arbiter"] is null)
-            document = PartyDocument.Merge([document], seconds);
-        else
-            document["timing"] = new JsonObject { ["totalSeconds"] = seconds };
-        string report = ReportWriter.Text(ReportParts.ReadBack(document));
+        string report = ReportWriter.Text(ReportParts.ReadBack(PartyDocument.Alone(document, seconds)));
         string place = PlaceOf(_session!);
         try
         {

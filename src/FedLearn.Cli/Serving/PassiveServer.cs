@@ -1,6 +1,5 @@
 using FedLearn.Cli.RunFiles;
 using FedLearn.Cli.Running;
-using FedLearn.Coordination;
 using FedLearn.Diagnostics;
 using FedLearn.Glm;
 using FedLearn.Transport.Grpc;
@@ -23,14 +22,15 @@ internal static class PassiveServer
                 "Use fedlearn serve there, and party --serve at the passive parties.");
         GlmRunFile run = file.Run.As<GlmRunFile>("party --serve");
         var party = new GlmScoringPassive(run.Job, GlmTasks.Input(run, run.Party(file.Self.Name), needLabel: false, cancellationToken), GlmModel.Load(modelDirectory, file.Self.Name));
-        string active = file.Run.Parties.First(p => p.Role == PartyRole.Active).Name;
+        string active = file.Run.Active.Name;
+        TransportSettings transport = file.TransportFor(GrpcRelay.Serve);
+        GrpcClientOptions client = PartyTransport.Client(transport, address, active);
         var options = new GrpcRejoinOptions();
-        GrpcClientOptions client = PartyTransport.Client(file.TransportFor(GrpcRelay.Serve), address, active);
         options = options with
         {
             Client = client with
             {
-                Relay = client.Relay is null ? null : PartyTransport.Relay(file.TransportFor(GrpcRelay.Serve), log),
+                Relay = PartyTransport.Relay(transport, log),
                 ConnectTimeout = options.Client.ConnectTimeout,
                 HeartbeatInterval = options.Client.HeartbeatInterval,
                 Channel = client.Channel with { ReceiveTimeout = options.Client.Channel.ReceiveTimeout },

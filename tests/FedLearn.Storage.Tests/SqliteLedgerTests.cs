@@ -514,15 +514,7 @@ public sealed class SqliteLedgerTests : IDisposable
 
     private static bool HasNotes(string path) => Number(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'progress'") > 0;
 
-    private static long Number(string path, string sql)
-    {
-        using SqliteConnection connection = Connect(path);
-        using SqliteCommand command = connection.CreateCommand();
-#pragma warning disable CA2100 // constants of this file
-        command.CommandText = sql;
-#pragma warning restore CA2100
-        return (long)command.ExecuteScalar()!;
-    }
+    private static long Number(string path, string sql) => Run(path, sql, command => (long)command.ExecuteScalar()!);
 
     [Fact]
     public void Settle_Share_CountsFromThenOn()
@@ -932,13 +924,15 @@ public sealed class SqliteLedgerTests : IDisposable
         return connection;
     }
 
-    internal static int Sql(string path, string sql)
+    internal static int Sql(string path, string sql) => Run(path, sql, command => command.ExecuteNonQuery());
+
+    private static T Run<T>(string path, string sql, Func<SqliteCommand, T> run)
     {
         using SqliteConnection connection = Connect(path);
         using SqliteCommand command = connection.CreateCommand();
 #pragma warning disable CA2100 // constants of this file
         command.CommandText = sql;
 #pragma warning restore CA2100
-        return command.ExecuteNonQuery();
+        return run(command);
     }
 }

@@ -211,7 +211,7 @@ public sealed record GlmTrainingOptions
 
     /// <summary>Gradient step size, eta; dimensionless. Full-batch optimisers ignore it.</summary>
     /// <value>Finite, above 0. Null, the default: where rows are bounded and the family is gaussian, binomial or multinomial, the largest step that overshoots in no direction: 1 over the bound on the second derivative of the
-    /// objective, s U (P R^2 + c) + l2, with s = 1, 1/4 or 1/2, U the bound on a row's weight, P parties, R the row bound, and c = 1 where the active party has a free intercept (Nesterov, Introductory Lectures on Convex
+    /// objective, s U (P R^2 + c) + l2, with s = 1, 1/4 or 1/2, U the bound on a row's weight (1 without one), P parties, R the row bound, and c = 1 where the active party has a free intercept (Nesterov, Introductory Lectures on Convex
     /// Optimization, section 1.2.3). Elsewhere 0.1.</value>
     public double? StepSize { get; init; }
 

@@ -301,7 +301,7 @@ internal sealed class GlmPlan
     // A step w - eta grad f(w) brings two points nearer to each other by a factor of 1 - eta L at most, where L bounds the second derivative of f, and the best weights are a point that stays.
     private double WayLeft(int steps, double curvature) => Math.Pow(Math.Max(0, 1 - (StepSize * (curvature + Job.Model.L2))), steps);
 
-    /// <summary>Bound on the second derivative of the mean loss, the penalty left out: that of a row's loss in its score times the square of a row of all parties. Weights of rows have mean 1 where no bound is declared.</summary>
+    /// <summary>Bound on the second derivative of the mean loss, the penalty left out: that of a row's loss in its score times the square of a row of all parties. Without a bound, weights of rows have mean 1 over the training rows; a batch may have more.</summary>
     /// <returns>Null where there is none: rows are not bounded, or with log links it depends on the labels.</returns>
     private static double? CurvatureOf(GlmJob job)
     {

@@ -147,6 +147,7 @@ public class GlmPlanTests
     [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Free, 0, null, 1, 4 / 3.0)]
     [InlineData("binomial", PrivacyMode.None, GlmIntercept.Default, 0, null, 1, 4 / 3.0)]
     [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0.5, 4.0, 1, 1 / 2.5)]
+    [InlineData("binomial", PrivacyMode.None, GlmIntercept.Default, 0.5, 4.0, 1, 1 / 3.5)]
     [InlineData("binomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 0.5, 8)]
     [InlineData("gaussian", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 1, 0.5)]
     [InlineData("multinomial", PrivacyMode.HdpVfl, GlmIntercept.Default, 0, null, 1, 1)]

@@ -31,6 +31,31 @@ public class LogisticKernelsTests
         }
     }
 
+    /// <summary>Logarithms are taken of products over many rows: none may overflow, be left out or lose what small losses add.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1e-3)]
+    [InlineData(1)]
+    [InlineData(20)]
+    [InlineData(50)]
+    [InlineData(600)]
+    public void LossSum_ManyRows_IsThatOfEachRow(double size)
+    {
+        var random = new Random(6);
+        foreach (int rows in (int[])[504, 511, 512, 513, 1024, 5000])
+        {
+            foreach (double side in (double[])[-1, 1])
+            {
+                double[] scores = [.. Enumerable.Range(0, rows).Select(_ => side * size * (1 + random.NextDouble()) / 2)], labels = [.. scores.Select(_ => 1.0)];
+                double expected = scores.Sum(z => Math.Max(-z, 0) + LogOnePlus(Math.Exp(-Math.Abs(z))));
+                Assert.Equal(expected, LogisticKernels.LossSum(scores, labels), 1e-13 * expected);
+            }
+        }
+    }
+
+    // W. Kahan's: the error of 1 + e in the logarithm and in the difference is the same.
+    private static double LogOnePlus(double e) => 1 + e == 1 ? e : Math.Log(1 + e) * e / (1 + e - 1);
+
     [Fact]
     public void LossSum_CertainRowsOfTheRightClass_IsNothing()
     {

@@ -6,6 +6,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
+using FedLearn.Privacy;
 using FedLearn.Parties;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
@@ -18,7 +19,7 @@ internal static class GlmTasks
     /// <summary>Rows, and bytes of a file, that take longer than a moment.</summary>
     private const int ManyRows = 1_000_000, LargeFile = 500_000_000;
 
-    private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party", OutsideClaims = "; no privacy claim covers them, but for what they tell of other rows than the one scored under evaluation charged";
+    private const string Disclosed = "the passive parties' scores of these rows were disclosed to the active party";
 
     /// <summary>What one party does to train.</summary>
     /// <param name="order">What all parties do.</param>
@@ -75,10 +76,14 @@ internal static class GlmTasks
                 ["ownRows"] = result.Prediction is null ? null : result.OwnRows,
                 ["note"] = notes.Length == 0 ? null : string.Join(" ", notes),
                 ["alignment"] = ReportParts.Alignment(run.Job.Alignment, result.CommonRows, result.AlignmentLeaks, result.AlignmentWarnings),
-                ["warnings"] = ReportParts.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + (run.IsPrivate ? OutsideClaims : "")] : (string[])[], .. result.Warnings]),
+                ["warnings"] = ReportParts.Texts([.. run.Job.Parties.Any(p => p.Party.Role == PartyRole.Passive) ? [Disclosed + OutsideClaims(run)] : (string[])[], .. result.Warnings]),
             };
         });
     });
+
+    /// <summary>How scores that are disclosed stand to the claims of a private job; nothing of other jobs.</summary>
+    internal static string OutsideClaims(GlmRunFile run) => !run.IsPrivate ? ""
+        : run.Job.Privacy.Evaluation == EvaluationDisclosure.Charged ? "; no privacy claim covers what they tell of the rows that are scored" : "; no privacy claim covers them";
 
     /// <summary>Reads a party's data, unless its rows are given, and checks it against the job.</summary>
     internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null, Table? table = null,

@@ -38,7 +38,7 @@ internal static class PassiveServer
         };
         foreach (string note in file.Notes)
             log($"warning: {note}");
-        log("warning: scores of the asked rows are disclosed to the active party; no privacy claim covers them, but for what they tell of other rows than the one scored under evaluation charged");
+        log($"warning: scores of the asked rows are disclosed to the active party{GlmTasks.OutsideClaims(run)}");
         log($"connecting to '{active}' at {address}");
         string? said = null;
         try

@@ -18,7 +18,7 @@ public static class GlmScoring
     [
         "each passive party receives SHA-256(seed, id) of every asked id, can test guesses against it, and so learns which of its rows are asked for, and when",
         "the active party learns which of the asked ids each passive party holds, and that party's score of each",
-        "no privacy claim of the training covers these scores, but for what they tell of other rows than the one scored under evaluation charged",
+        "no privacy claim of the training covers these scores; with evaluation charged a claim covers what they tell of rows other than the one scored",
     ];
 
     /// <summary>What the parties of a session must agree on: the digest covers the whole job, the session has the active party and one passive party.</summary>

@@ -3,6 +3,7 @@ using FedLearn.Diagnostics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
+using FedLearn.Testing;
 using Microsoft.Data.Sqlite;
 
 namespace FedLearn.Storage.Tests;
@@ -22,6 +23,12 @@ public sealed class SqliteAlignmentLogTests : IDisposable
 
     internal static AlignmentRecord Session(int number, string peer = "telco", string party = "bank", long peerIds = 30) =>
         new($"{number:x64}", party, peer, "psi FedLearn-PSI-v1", "both", 20, peerIds, new string('a', 64));
+
+    public static TheoryData<string> Checks => [.. AlignmentLogConformance.All.Keys];
+
+    [Theory]
+    [MemberData(nameof(Checks))]
+    public void SqliteAlignmentLog_Conforms(string check) => AlignmentLogConformance.All[check](clock => new SqliteAlignmentLog(Path, clock: clock));
 
     [Fact]
     public void Alignments_Reopened_SayWhatWasWritten()

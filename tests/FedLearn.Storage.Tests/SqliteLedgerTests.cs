@@ -19,6 +19,16 @@ public sealed class SqliteLedgerTests : IDisposable
 
     private SqliteLedger New(LedgerBudget? budget = null) => new(_folder[$"{++_files}.ledger.db"], new SqliteLedgerOptions { Budget = budget });
 
+    public static TheoryData<string> Checks => [.. PrivacyLedgerConformance.All.Keys, .. PrivacyLedgerConformance.Lasting.Keys];
+
+    [Theory]
+    [MemberData(nameof(Checks))]
+    public void SqliteLedger_Conforms(string name)
+    {
+        PrivacyLedgerConformance.Check check = PrivacyLedgerConformance.All.GetValueOrDefault(name) ?? PrivacyLedgerConformance.Lasting[name];
+        check(budget => new SqliteLedger(_folder["bank.ledger.db"], new SqliteLedgerOptions { Budget = budget }));
+    }
+
     private static void Spend(SqliteLedger ledger, PrivacyCharge charge, double? share = 1, KeptRelease? kept = null)
     {
         using IPrivacyReservation reservation = ledger.Reserve(charge, kept);

@@ -6,8 +6,8 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
-using FedLearn.Privacy;
 using FedLearn.Parties;
+using FedLearn.Privacy;
 using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
 

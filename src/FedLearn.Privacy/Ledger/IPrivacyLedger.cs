@@ -4,7 +4,8 @@ namespace FedLearn.Privacy;
 
 /// <summary>Where a party writes down what its releases cost, before they leave. Thread-safe.</summary>
 /// <remarks>A ledger of one's own checks a charge with <see cref="CheckCharge"/> and <see cref="LedgerBudget.Check"/>, the latter in the transaction in which it writes the charge, and compares a run
-/// that it holds already by <see cref="PrivacyCharge.HasTermsOf"/>. It keeps of a table what <see cref="DataSetIdentity.Restore"/> takes.</remarks>
+/// that it holds already by <see cref="PrivacyCharge.HasTermsOf"/>. It keeps of a table what <see cref="DataSetIdentity.Restore"/> takes. <c>PrivacyLedgerConformance</c> of
+/// the package FedLearn.Testing checks it.</remarks>
 public interface IPrivacyLedger
 {
     /// <summary>What a report must say about this ledger, as a sentence; null when charges last and a budget bounds them.</summary>

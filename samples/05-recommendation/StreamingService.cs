@@ -51,7 +51,7 @@ internal sealed class StreamingService(RatingSet ratings, Settings settings)
                 Training = setup.Training with { Seed = seed },
                 Privacy = privacy ?? new DssmPrivacyOptions(),
                 LabelHasView = views.Contains(History),
-                Parties = [.. inputs.Select((input, i) => new DssmPartyOptions(new PartyDescription(input.Party, i == 0 ? PartyRole.Active : PartyRole.Passive)))],
+                Parties = [.. inputs.Select((input, i) => new DssmPartyOptions { Party = new PartyDescription(input.Party, i == 0 ? PartyRole.Active : PartyRole.Passive) })],
             };
             IReadOnlyList<DssmPartyResult> results = await DssmFederation.TrainAsync(job, inputs, new LibTorchTowers());
             figures.Add(Figures.Of(Reported(results[0].Metrics!, split)));

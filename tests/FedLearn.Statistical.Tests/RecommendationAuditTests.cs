@@ -275,7 +275,7 @@ public class RecommendationAuditTests(ITestOutputHelper output)
             Model = new DssmModelOptions { Fusion = fusion, Loss = DssmLossKind.Full, Layers = [Width], Precision = TowerPrecision.Float64 },
             Training = new DssmTrainingOptions { Epochs = Epochs, BatchSize = events.Length, ValidationStop = false, CheckpointRounds = 0, Optimizer = new TowerOptimizer { Kind = TowerOptimizerKind.Sgd, Rate = 1e-300 } },
             Privacy = privacy,
-            Parties = [.. parties.Select(p => new DssmPartyOptions(p))],
+            Parties = [.. parties.Select(p => new DssmPartyOptions { Party = p })],
         };
         var items = new ItemTable(["one", "other"], new TowerRows(new TowerInputs(1, []), 2, [Far, -Far], []));
         DssmPartyInput[] inputs = [new() { Party = "shop", Items = items, Interactions = new InteractionTable(users, events) }, .. views.Select((view, v) => new DssmPartyInput { Party = $"view {v}", View = view, ViewTower = viewTower })];

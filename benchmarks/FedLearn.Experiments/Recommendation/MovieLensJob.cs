@@ -19,7 +19,7 @@ internal sealed class MovieLensJob(string source, string views = "ABCH", RatingS
         Training = training,
         Privacy = privacy ?? new DssmPrivacyOptions(),
         LabelHasView = views.Contains('H', StringComparison.Ordinal),
-        Parties = [new(new PartyDescription(Label, PartyRole.Active)), .. Present().Select(c => new DssmPartyOptions(new PartyDescription(c.Party, PartyRole.Passive)))],
+        Parties = [new() { Party = new(Label, PartyRole.Active) }, .. Present().Select(c => new DssmPartyOptions { Party = new(c.Party, PartyRole.Passive) })],
     };
 
     public IReadOnlyList<DssmPartyInput> Inputs(EvaluationOptions? evaluation = null) =>

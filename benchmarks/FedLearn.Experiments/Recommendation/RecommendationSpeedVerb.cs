@@ -42,10 +42,10 @@ internal static class RecommendationSpeedVerb
         Training = new DssmTrainingOptions { Epochs = epochs, BatchSize = Batch, ValidationStop = false },
         Parties =
         [
-            new(new PartyDescription("label", PartyRole.Active)),
-            new(new PartyDescription("a", PartyRole.Passive)),
-            new(new PartyDescription("b", PartyRole.Passive)),
-            new(new PartyDescription("c", PartyRole.Passive)),
+            new() { Party = new("label", PartyRole.Active) },
+            new() { Party = new("a", PartyRole.Passive) },
+            new() { Party = new("b", PartyRole.Passive) },
+            new() { Party = new("c", PartyRole.Passive) },
         ],
     };
 

@@ -237,7 +237,7 @@ internal sealed class DssmRunFileReader(string path, OwnSide? self = null) : Run
         };
         // Only a party that noises needs any.
         bool noises = privacy.IsPrivate && privacy.Noise.HasFlag(role == PartyRole.Active ? DssmNoise.Gradients : DssmNoise.Embeddings);
-        return (own, new DssmPartyOptions(new PartyDescription(name, role)) { Budget = OwnBudget(party, jobPrivacy, (_jobEpsilon, _jobDelta), ModeRemedy, noises) });
+        return (own, new DssmPartyOptions { Party = new PartyDescription(name, role), Budget = OwnBudget(party, jobPrivacy, (_jobEpsilon, _jobDelta), ModeRemedy, noises) });
     }
 
     // Whether the active party has a view is a term of the job. Where its machine names its tables in a file of its own, the job has to say it.

@@ -18,9 +18,9 @@ internal static class SmallRecommendation
         LabelHasView = labelHasView,
         Parties =
         [
-            new(new PartyDescription("shop", PartyRole.Active)),
-            new(new PartyDescription("profile", PartyRole.Passive)),
-            new(new PartyDescription("taste", PartyRole.Passive)),
+            new() { Party = new("shop", PartyRole.Active) },
+            new() { Party = new("profile", PartyRole.Passive) },
+            new() { Party = new("taste", PartyRole.Passive) },
         ],
     };
 

@@ -58,7 +58,7 @@ internal sealed class Films
         Model = model,
         Training = new DssmTrainingOptions { Epochs = epochs, BatchSize = 1024, ValidationStop = false, Seed = 1 },
         Privacy = privacy ?? new DssmPrivacyOptions(),
-        Parties = [new(new PartyDescription("label", PartyRole.Active)), .. views.Select(view => new DssmPartyOptions(new PartyDescription(view, PartyRole.Passive)))],
+        Parties = [new() { Party = new("label", PartyRole.Active) }, .. views.Select(view => new DssmPartyOptions { Party = new(view, PartyRole.Passive) })],
     };
 
     /// <summary>What the active party brings.</summary>

@@ -57,10 +57,10 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
             now.Loss = 0;
             if (!double.IsFinite(loss))
                 throw new InternalFailureException(DssmErrors.Diverged, $"epoch {epoch + 1}", "the training loss is NaN or infinite.", "Lower training.stepSize or model.gamma.");
-            (double? validation, StopWord word) = validates ? await JudgeAsync(epoch, done, now, cancellationToken).ConfigureAwait(false) : (null, StopWord.GoOn);
+            (double? validation, StopVerdict verdict) = validates ? await JudgeAsync(epoch, done, now, cancellationToken).ConfigureAwait(false) : (null, StopVerdict.GoOn);
             now.History.Add(new DssmHistoryPoint(epoch + 1, loss, validation, _clock.Seconds));
             progress?.Report(new DssmProgress(samples.Party, done, run.Epochs * batches, epoch + 1, loss, validation));
-            if (word is StopWord.Stop or StopWord.StopHere)
+            if (verdict.Ends())
                 break;
         }
 
@@ -74,19 +74,19 @@ internal sealed class ActiveRun(DssmRun run, ActiveTowers towers, ActiveSamples 
     }
 
     /// <summary>Validates after an epoch, and tells the views whether training goes on.</summary>
-    private async Task<(double? Validation, StopWord Word)> JudgeAsync(int epoch, int done, Progress now, CancellationToken cancellationToken)
+    private async Task<(double? Validation, StopVerdict Verdict)> JudgeAsync(int epoch, int done, Progress now, CancellationToken cancellationToken)
     {
         double validation = await ValidateAsync(done, cancellationToken).ConfigureAwait(false);
         bool better = validation > now.BestValue;
         (now.BestValue, now.Since) = better ? (validation, 0) : (now.BestValue, now.Since + 1);
         bool last = epoch + 1 == run.Epochs || now.Since >= run.Job.Training.Patience;
-        StopWord word = (better, last) switch { (true, true) => StopWord.StopHere, (true, false) => StopWord.Best, (false, true) => StopWord.Stop, _ => StopWord.GoOn };
+        var verdict = StopVerdicts.Of(better, ends: last);
         if (better)
             now.BestFusion = [.. _fusion.Values];
-        now.Best.Note(word, epoch + 1);
+        now.Best.Note(verdict, epoch + 1);
         foreach (ViewPeer peer in peers)
-            await _clock.WaitAsync(peer.Channel.SendAsync(done, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { (int)word }), "validation: whether training goes on"), cancellationToken)).ConfigureAwait(false);
-        return (validation, word);
+            await _clock.WaitAsync(peer.Channel.SendAsync(done, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new double[] { (int)verdict }), "validation: whether training goes on"), cancellationToken)).ConfigureAwait(false);
+        return (validation, verdict);
     }
 
     /// <summary>How far the training is.</summary>

@@ -2,22 +2,6 @@ using FedLearn.Coordination;
 
 namespace FedLearn.Dssm;
 
-/// <summary>What the active party says after an epoch whose model it measured.</summary>
-internal enum StopWord
-{
-    /// <summary>Stop, and go back to the best model.</summary>
-    Stop = 0,
-
-    /// <summary>The best so far.</summary>
-    Best = 1,
-
-    /// <summary>Go on.</summary>
-    GoOn = 2,
-
-    /// <summary>Stop; this is the best.</summary>
-    StopHere = 3,
-}
-
 /// <summary>Keeps the parameters of the best epoch.</summary>
 internal sealed class BestModel(params IReadOnlyList<ITower> towers)
 {
@@ -27,9 +11,9 @@ internal sealed class BestModel(params IReadOnlyList<ITower> towers)
     public int Epoch { get; private set; }
 
     /// <summary>Follows what the active party says of an epoch.</summary>
-    public void Note(StopWord word, int epoch)
+    public void Note(StopVerdict verdict, int epoch)
     {
-        if (word is not (StopWord.Best or StopWord.StopHere))
+        if (!verdict.IsBest())
             return;
         for (int i = 0; i < towers.Count; i++)
             towers[i].GetParameters(_kept[i]);

@@ -219,9 +219,11 @@ public sealed record DssmPrivacyOptions
 }
 
 /// <summary>A party of the job.</summary>
-/// <param name="Party">Name and role; the active party has events and items, every passive one is a view.</param>
-public sealed record DssmPartyOptions(PartyDescription Party)
+public sealed record DssmPartyOptions
 {
+    /// <summary>Name and role; the active party has events and items, every passive one is a view.</summary>
+    public required PartyDescription Party { get; init; }
+
     /// <summary>Its own budget; null: the job's.</summary>
     public PrivacyBudget? Budget { get; init; }
 }

@@ -43,9 +43,9 @@ internal sealed class ViewRun(DssmRun run, ITower tower, ViewTable table, ViewSa
                 continue;
             await SendEvaluationAsync(done, 1, cancellationToken).ConfigureAwait(false);
             Scalars told = await _clock.WaitAsync(ChannelGuard.ReceiveScalarsAsync(channel, done, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
-            StopWord word = ChannelGuard.Choice<StopWord>(told.Values.Span[0], channel, done);
-            best.Note(word, epoch + 1);
-            if (word is StopWord.Stop or StopWord.StopHere)
+            StopVerdict verdict = ChannelGuard.Choice<StopVerdict>(told.Values.Span[0], channel, done);
+            best.Note(verdict, epoch + 1);
+            if (verdict.Ends())
                 break;
         }
 

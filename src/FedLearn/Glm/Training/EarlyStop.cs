@@ -1,22 +1,7 @@
+using FedLearn.Coordination;
 using FedLearn.Evaluation;
 
 namespace FedLearn.Glm;
-
-/// <summary>What the active party says after an epoch or iteration of a job with early stopping; the numbers travel.</summary>
-internal enum StopVerdict
-{
-    /// <summary>Training ends, and every party goes back to the best weights.</summary>
-    Stop = 0,
-
-    /// <summary>The best so far: every party keeps a copy.</summary>
-    Best = 1,
-
-    /// <summary>No better than before.</summary>
-    GoOn = 2,
-
-    /// <summary>Training ends, and these weights are the best.</summary>
-    StopHere = 3,
-}
 
 /// <summary>One party's memory of the best weights and, at the active party, the rule of when to stop.</summary>
 internal sealed class EarlyStop
@@ -61,19 +46,19 @@ internal sealed class EarlyStop
             Obey(StopVerdict.Best, weights);
         }
 
-        return _without >= _rule.Patience ? best ? StopVerdict.StopHere : StopVerdict.Stop : best ? StopVerdict.Best : StopVerdict.GoOn;
+        return StopVerdicts.Of(best, ends: _without >= _rule.Patience);
     }
 
     /// <summary>Does what a verdict says.</summary>
     public StopVerdict Obey(StopVerdict verdict, double[] weights)
     {
-        if (verdict is StopVerdict.Best or StopVerdict.StopHere)
+        if (verdict.IsBest())
             _bestWeights = [.. weights];
         return verdict;
     }
 
     /// <summary>Adds what the rule remembers to a state.</summary>
-    public void Keep(Coordination.StateWriter state)
+    public void Keep(StateWriter state)
     {
         state.Add("stop", [_best, _mark, _without, Last is null ? 0 : 1, Last ?? 0]);
         if (_bestWeights is not null)
@@ -83,7 +68,7 @@ internal sealed class EarlyStop
     /// <summary>Remembers what was kept.</summary>
     /// <param name="state">The state.</param>
     /// <param name="weights">Number of weights.</param>
-    public void GoOn(Coordination.StateReader state, int weights)
+    public void GoOn(StateReader state, int weights)
     {
         double[] stop = state.Doubles("stop", 5);
         (_best, _mark, _without, Last) = (stop[0], stop[1], state.Whole(stop[2]), stop[3] == 0 ? null : stop[4]);

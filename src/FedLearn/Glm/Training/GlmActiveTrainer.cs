@@ -229,7 +229,7 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         StopVerdict verdict = _stop.Judge(value, _weights);
         await BroadcastAsync(round, Disclosure.Unprotected(new Scalars(ScalarsKind.Step, new[] { (double)verdict }), "early stopping: go on, best so far or stop"), cancellationToken)
             .ConfigureAwait(false);
-        return verdict is StopVerdict.Stop or StopVerdict.StopHere;
+        return verdict.Ends();
     }
 
     private double Penalty((double Squares, double Magnitudes) norms) => _plan.Job.Model.L2 / 2 * norms.Squares + _plan.Job.Model.L1 * norms.Magnitudes;

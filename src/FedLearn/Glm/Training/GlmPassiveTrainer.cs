@@ -1,3 +1,4 @@
+using FedLearn.Coordination;
 using FedLearn.Numerics;
 using FedLearn.Parties;
 using FedLearn.Privacy;
@@ -50,7 +51,7 @@ internal sealed partial class GlmPassiveTrainer(GlmWork work, IPartyChannel acti
         if (work.Validation is { } part)
             await EvaluateAsync(part, round, "evaluation: held-out rows", cancellationToken).ConfigureAwait(false);
         Scalars verdict = await _clock.WaitAsync(RoundClock.Now, ChannelGuard.ReceiveScalarsAsync(active, round, ScalarsKind.Step, 1, cancellationToken)).ConfigureAwait(false);
-        return _stop.Obey(ChannelGuard.Choice<StopVerdict>(verdict.Values.Span[0], active, round), _weights) is StopVerdict.Stop or StopVerdict.StopHere;
+        return _stop.Obey(ChannelGuard.Choice<StopVerdict>(verdict.Values.Span[0], active, round), _weights).Ends();
     }
 
     private ValueTask SendScalarsAsync(int round, double[] values, CancellationToken cancellationToken)

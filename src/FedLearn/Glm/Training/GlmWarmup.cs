@@ -1,3 +1,4 @@
+using FedLearn.Coordination;
 using FedLearn.Privacy;
 using FedLearn.Protocol;
 

@@ -12,7 +12,7 @@ public class DssmJobTermsTests
     {
         Name = "films",
         Privacy = new() { Noise = DssmNoise.Embeddings, Budget = new(1, 1e-5) },
-        Parties = [new(new("shop", PartyRole.Active)), new(new("views", PartyRole.Passive))],
+        Parties = [new() { Party = new("shop", PartyRole.Active) }, new() { Party = new("views", PartyRole.Passive) }],
     };
 
     /// <summary>Changes of each field, and the section they are told by; null where it is no part of the agreement.</summary>
@@ -59,7 +59,7 @@ public class DssmJobTermsTests
         ["DssmPrivacyOptions.MaxSamplesPerUser"] = Privacy(p => p with { MaxSamplesPerUser = 7 }),
         ["DssmPrivacyOptions.Evaluation"] = Privacy(p => p with { Evaluation = EvaluationDisclosure.None }),
         ["DssmPrivacyOptions.TestNoiseSeed"] = (null, [j => j with { Privacy = j.Privacy with { TestNoiseSeed = 1 } }]),
-        ["DssmPartyOptions.Party"] = ("parties", [j => j with { Parties = [.. j.Parties, new(new("more", PartyRole.Passive))] }]),
+        ["DssmPartyOptions.Party"] = ("parties", [j => j with { Parties = [.. j.Parties, new() { Party = new("more", PartyRole.Passive) }] }]),
         ["DssmPartyOptions.Budget"] = ("privacy", [j => j with { Parties = [j.Parties[0], j.Parties[1] with { Budget = new(2, 1e-5) }] }]),
     };
 

@@ -12,7 +12,7 @@ public class DssmPlanTests
         Name = "streaming",
         Parties =
         [
-            new(new("service", PartyRole.Active)), new(new("profile", PartyRole.Passive)), new(new("taste", PartyRole.Passive)),
+            new() { Party = new("service", PartyRole.Active) }, new() { Party = new("profile", PartyRole.Passive) }, new() { Party = new("taste", PartyRole.Passive) },
         ],
     };
 
@@ -30,9 +30,9 @@ public class DssmPlanTests
             void Training(string name, DssmTrainingOptions training) => Add(name, Job with { Training = training });
             Add("name", Job with { Name = " " });
             Add("no active party", Job with { Parties = [.. Job.Parties.Skip(1)] });
-            Add("two active parties", Job with { Parties = [.. Job.Parties, new(new("other", PartyRole.Active))] });
-            Add("same name", Job with { Parties = [.. Job.Parties, new(new("taste", PartyRole.Passive))] });
-            Add("slash", Job with { Parties = [.. Job.Parties, new(new("a/b", PartyRole.Passive))] });
+            Add("two active parties", Job with { Parties = [.. Job.Parties, new() { Party = new("other", PartyRole.Active) }] });
+            Add("same name", Job with { Parties = [.. Job.Parties, new() { Party = new("taste", PartyRole.Passive) }] });
+            Add("slash", Job with { Parties = [.. Job.Parties, new() { Party = new("a/b", PartyRole.Passive) }] });
             Model("no layers", new() { Layers = [] });
             Model("width 0", new() { Layers = [16, 0] });
             Model("gamma", new() { Gamma = double.NaN });

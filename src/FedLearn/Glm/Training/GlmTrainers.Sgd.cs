@@ -45,8 +45,7 @@ internal partial class GlmActiveTrainer
                 targets = train.Ordered(_lastOrder);
             }
 
-            // Scores that nobody asks for later are written over those of the batch before, which are still in a cache.
-            Memory<double> z = k == 1 ? _trainScores.AsMemory(KeepsScores(round) ? start : 0, size) : several.AsMemory(0, k * size);
+            Memory<double> z = k == 1 ? _trainScores.AsMemory(start, size) : several.AsMemory(0, k * size);
             if (k > 1)
                 heard.AsSpan(0, k * size).Clear();
             for (int p = 0; p < passives.Count; p++)
@@ -104,9 +103,8 @@ internal partial class GlmActiveTrainer
 
     /// <summary>Whether scores from before a round are among those that the figures of the training rows are made of: the scores of the epoch that turns out to be the last, unless all are asked for again. They are most
     /// of a state, 80 MB of ten million rows.</summary>
-    private bool NeedsScores(int round) => round % work.Layout.Count > 0 && KeepsScores(round);
-
-    private bool KeepsScores(int round) => !_plan.SendsTrainScores && (_stop is not null || round / work.Layout.Count == _plan.Epochs - 1);
+    private bool NeedsScores(int round) =>
+        !_plan.SendsTrainScores && round % work.Layout.Count > 0 && (_stop is not null || round / work.Layout.Count == _plan.Epochs - 1);
 
     /// <summary>The active party's part of a round with several scores a row.</summary>
     private double Classes(LinearPart rows, GlmTargets targets, int start, Span<double> z, Span<double> received, Span<double> r, Span<double> gradient)

@@ -161,7 +161,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
             foreach (CompareResult result in results.Where(r => r.Case.Epsilon is not null && r.Error is null))
                 try
                 {
-                    GlmTrainer trainer = GlmTasks.Trainer(result.Run!, result.Run!.Party(party.Name), null, cancellationToken, NoDoor, table, Alignments.Of(new SessionOrder(result.Run!, GrpcRelay.Train), party));
+                    GlmTrainer trainer = GlmTasks.Trainer(new SessionOrder(result.Run!, GrpcRelay.Train) { Door = NoDoor }, result.Run!, result.Run!.Party(party.Name), cancellationToken, table: table);
                     costs.Add((party, people, result, trainer.CostOfRuns(result.Planned)));
                 }
                 catch (FedLearnException e)

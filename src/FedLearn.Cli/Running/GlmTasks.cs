@@ -6,9 +6,7 @@ using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Evaluation;
 using FedLearn.Glm;
-using FedLearn.Parties;
 using FedLearn.Privacy;
-using FedLearn.Storage.Sqlite;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.Running;
@@ -33,10 +31,7 @@ internal static class GlmTasks
         return new PartyTask(party, GlmJobTerms.Of(run.Job), stop =>
         {
             GlmRunFileParty self = run.Party(party);
-            IEntityAlignment? alignment = Alignments.Of(order, self);
-            FileRunStore? runs = order.KeepsRuns ? PartyState.Runs(run, self, progress) : null;
-            Action<GlmModel>? save = order.ModelDirectory is { } directory ? model => OutputFile.Guard(directory, () => model.Save(directory)) : null;
-            GlmTrainer trainer = Trainer(run, self, order.RunIds.GetValueOrDefault(party), stop, order.Door, table, alignment, progress, runs, fresh, save);
+            GlmTrainer trainer = Trainer(order with { Fresh = fresh }, run, self, stop, progress, table);
             fresh = false; // a run that this process began is not forgotten when it loses a peer
             return new ReadyParty(trainer.JoinRequest, async (agreement, channels, cancel) =>
             {
@@ -86,25 +81,24 @@ internal static class GlmTasks
         : run.Job.Privacy.Evaluation == EvaluationDisclosure.Charged ? "; no privacy claim covers what they tell of the rows that are scored" : "; no privacy claim covers them";
 
     /// <summary>Reads a party's data, unless its rows are given, and checks it against the job.</summary>
-    internal static GlmTrainer Trainer(GlmRunFile run, GlmRunFileParty self, string? runId, CancellationToken cancellationToken, ArbiterDoor? arbiter = null, Table? table = null,
-        IEntityAlignment? alignment = null, IProgress<JobProgress>? progress = null, IRunStore? runs = null, bool fresh = false, Action<GlmModel>? save = null)
+    internal static GlmTrainer Trainer(SessionOrder order, GlmRunFile run, GlmRunFileParty self, CancellationToken cancellationToken, IProgress<JobProgress>? progress = null, Table? table = null)
     {
         GlmTrainer? trainer = null;
         return trainer = new(run.Job, (table is null ? Input(run, self, needLabel: self.Role == PartyRole.Active, cancellationToken, progress)
             : new GlmPartyInput { Party = self.Name, Table = table, SplitFile = self.SplitPath ?? run.SplitPath }) with
         {
             Ledger = PartyState.Ledger(run, self),
-            Alignment = alignment,
+            Alignment = Alignments.Of(order, self),
             AlignmentProgress = Alignments.Progress(progress),
             Stages = LongStages(progress),
-            RunId = runId,
-            Runs = runs,
-            Fresh = fresh,
-            SaveModel = save,
+            RunId = order.RunIds.GetValueOrDefault(self.Name),
+            Runs = order.KeepsRuns ? PartyState.Runs(run, self, progress) : null,
+            Fresh = order.Fresh,
+            SaveModel = order.ModelDirectory is { } models ? model => OutputFile.Guard(models, () => model.Save(models)) : null,
             // A fold needs its figures, and no intervals of them.
             Evaluation = run.Job.Fold is null ? new EvaluationOptions() : new EvaluationOptions { Resamples = 0 },
             WarmStart = run.WarmStart is { } directory ? GlmModel.Load(directory, self.Name) : null,
-            JointGradients = HeRun.Gradients(run, self.Name, arbiter, () => trainer!.JoinRequest),
+            JointGradients = HeRun.Gradients(run, self.Name, order.Door, () => trainer!.JoinRequest),
         });
     }
 

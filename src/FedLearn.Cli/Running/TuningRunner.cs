@@ -120,7 +120,7 @@ internal sealed class TuningRunner(GlmRunFile run, TuningRequest request, bool i
         PrivacyRefusedException? refusal = null;
         foreach (GlmRunFileParty party in Parties)
         {
-            GlmTrainer trainer = GlmTasks.Trainer(run, party, null, cancellationToken, alignment: Alignments.Of(new SessionOrder(run, GrpcRelay.Train), party));
+            GlmTrainer trainer = GlmTasks.Trainer(new SessionOrder(run, GrpcRelay.Train), run, party, cancellationToken);
             double delta = DeltaOf(party.Name);
             terminal.Log(string.Create(CultureInfo.InvariantCulture,
                 $"tuning of {_grid.Count} x {request.Folds} = {runs} runs costs '{party.Name}' at most epsilon {trainer.CostOfRuns(runs).Epsilon(delta):G4} at delta {delta:G4}"));

@@ -119,7 +119,7 @@ public sealed class TlsSessionTests : IDisposable
             Clock = new Keys.Earlier(TimeSpan.FromDays(50)),
         };
         GlmRunFile job = RunFile.Load(_scene.At("job.json")).As<GlmRunFile>("train");
-        JoinRequest request = GlmTasks.Trainer(job, job.Party("telco"), null, TestContext.Current.CancellationToken).JoinRequest;
+        JoinRequest request = GlmTasks.Trainer(new SessionOrder(job, GrpcRelay.Train), job, job.Party("telco"), TestContext.Current.CancellationToken).JoinRequest;
         var late = await Assert.ThrowsAsync<PeerException>(() => GrpcFederationClient.JoinAsync(new Uri($"https://127.0.0.1:{_port}"), request, new GrpcClientOptions { Security = security, Peer = "bank" },
             TestContext.Current.CancellationToken));
         Assert.Equal(GrpcErrors.RefusedByPeer, late.Id);

@@ -1,4 +1,5 @@
 using System.Net;
+using FedLearn.Diagnostics;
 using FedLearn.Transport.Grpc;
 
 namespace FedLearn.Cli.RunFiles;
@@ -67,7 +68,7 @@ internal static class ProxySettings
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            proxy.Fault(IdentityErrors.ProxyPassword, "passwordFile", $"{path}: it cannot be read ({e.GetType().Name}).", "Check the path and its permissions.");
+            proxy.Fault(IdentityErrors.ProxyPassword, "passwordFile", $"{path}: {FileFault.Of(e)}", "Check the path and its permissions.");
             return null;
         }
     }

@@ -80,7 +80,7 @@ public sealed record JointGradientParameters
                 "Use one of the two, or another privacy mode.");
         if (Family == GlmFamilyKind.Gaussian && TargetBound is null)
             throw PrivacyErrors.Refused(PrivacyErrors.MissingTargetBound, "targetBound", "a residual is as large as its label may be, and no bound is declared.",
-                "Declare privacy.targetBound, from knowledge other than the data.");
+                "Declare TargetBound (data.labelRange in a run file), from knowledge other than the data.");
         Check(Parties >= 1, "parties");
         Check(Columns >= Parties, "columns");
         Check(SmallestBatch >= 1, "smallest batch");

@@ -152,7 +152,7 @@ public sealed class GrpcSecurity
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            throw Unreadable(path, what, $"it cannot be read ({e.GetType().Name}).", e);
+            throw new ConfigurationException(GrpcErrors.CertificateUnusable, $"{what} {path}", FileFault.Of(e), "Check the path, which in a party file is relative to that file, and its permissions.", e);
         }
     }
 

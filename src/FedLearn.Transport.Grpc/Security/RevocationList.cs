@@ -90,7 +90,7 @@ public sealed class RevocationList
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Unusable(place, $"it cannot be read ({e.GetType().Name}).", e);
+            throw Unusable(place, FileFault.Of(e), e);
         }
         catch (Exception e) when (e is AsnContentException or CryptographicException or FormatException)
         {

@@ -11,9 +11,6 @@ public static class AggregationErrors
     /// <summary>The threshold does not fit the number of clients and colluders.</summary>
     public const string Threshold = "FL2451";
 
-    /// <summary>The sum could leave 64 bits.</summary>
-    public const string NoRoom = "FL2452";
-
     /// <summary>A round is described wrongly.</summary>
     public const string RoundTerms = "FL2453";
 

@@ -5,7 +5,7 @@ using FedLearn.Privacy;
 namespace FedLearn.Aggregation;
 
 /// <summary>The sum of a round's vectors.</summary>
-/// <param name="Integers">The integers, mod 2^64 as two's complement: exactly the sum of the clients' integers while that has room (<see cref="LatticeRoom"/>).</param>
+/// <param name="Integers">The integers, mod 2^64 as two's complement: exactly the sum of the clients' integers while that is below 2^63 in size.</param>
 /// <param name="Step">What 1 stands for.</param>
 /// <param name="Clients">Whose vectors were added, rising.</param>
 public sealed record AggregationSum(long[] Integers, double Step, IReadOnlyList<int> Clients)

@@ -672,28 +672,4 @@ public class SecureAggregationTests
         Assert.Throws<ArgumentException>(() => client.Upload(delivery, Disclosure.Unprotected(new ModelUpdate(LatticeVector.Of(new double[3], 0.5, 1)), "test")));
         Assert.Equal(3, client.Upload(delivery, new long[3], "test").Payload.Length);
     }
-
-    [Theory]
-    [InlineData(128, 1.0, 0.0, 1.0 / (1 << 20), true)]
-    [InlineData(1, 9223372036854775808.0, 0.0, 1.0, false)]
-    [InlineData(2, 4611686018427387904.0, 0.0, 1.0, false)]
-    [InlineData(1, 9223372036854774784.0, 0.0, 1.0, true)]
-    [InlineData(2, 0.0, 115292150460684688.0, 1.0, true)]
-    [InlineData(2, 0.0, 115292150460684800.0, 1.0, false)]
-    [InlineData(2, 1.0, double.NaN, 1.0, false)]
-    [InlineData(2, -1.0, 0.0, 1.0, false)]
-    public void Check_Room_IsTheFormulas(int clients, double bound, double deviation, double step, bool fits)
-    {
-        if (fits)
-            LatticeRoom.Check(clients, bound, deviation, step);
-        else
-            Assert.Equal(AggregationErrors.NoRoom, Assert.Throws<ConfigurationException>(() => LatticeRoom.Check(clients, bound, deviation, step)).Id);
-    }
-
-    [Fact]
-    public void Check_NoiseBelowSixteenSteps_IsRefused()
-    {
-        LatticeRoom.Check(10, 1, 16, 1);
-        Assert.Equal(PrivacyErrors.LatticeTooCoarse, Assert.Throws<PrivacyRefusedException>(() => LatticeRoom.Check(10, 1, 15.9, 1)).Id);
-    }
 }

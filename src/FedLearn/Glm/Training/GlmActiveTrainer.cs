@@ -93,7 +93,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
     private string OtherWays()
     {
         GlmJob job = _plan.Job;
-        bool scales = _plan.PreprocessingOptions.Scaling == Scaling.None && _plan.Optimizer != GlmOptimizer.Irls;
+        // Newton's method heeds the sizes of columns only through the penalty.
+        bool scales = _plan.PreprocessingOptions.Scaling == Scaling.None && (_plan.Optimizer != GlmOptimizer.Irls || job.Model.L2 > 0);
         // As the plan admits them; what a run takes by its optimiser depends on how alike columns are, and Newton's method does not heed that.
         bool newton = _plan.Optimizer != GlmOptimizer.Irls && job.Model.L1 == 0 && job.Training is { EarlyStopping: null, WarmStart: false };
         string[] optimisers = [.. _plan.Optimizer == GlmOptimizer.Accelerated && job.Model.L1 == 0 ? ["lbfgs"] : (string[])[], .. newton ? ["irls"] : (string[])[]];

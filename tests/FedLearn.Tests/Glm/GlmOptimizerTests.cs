@@ -405,6 +405,19 @@ public class GlmOptimizerTests
         Assert.DoesNotContain((await TrainAsync(Draw(2, family, 2, 2), data.Job(family, new())))[0].Warnings, w => w.Contains(warning, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("binomial")]
+    [InlineData("multinomial")]
+    public async Task Training_LabelsThatColumnsTellWithoutAMistake_WarnsWithoutAPenaltyAlone(string family)
+    {
+        VerticalData data = VerticalData.Random(3, family, 20, 20, 20);
+        async Task<bool> WarnsAsync(VerticalData of, double l2) => (await TrainAsync(of, of.Job(family, new() { Optimizer = GlmOptimizer.Lbfgs }, l2: l2)))[0].Warnings
+            .Contains("the model tells the labels of all training rows without a mistake: its weights have no finite best value, and training stopped somewhere on the way; set model.l2 above 0, or leave those columns out");
+        Assert.True(await WarnsAsync(data, 0));
+        Assert.False(await WarnsAsync(data, .001));
+        Assert.False(await WarnsAsync(VerticalData.Random(3, family, 200, 2, 2), 0));
+    }
+
     [Fact]
     public async Task Training_ClassesWithAGap_Warns()
     {

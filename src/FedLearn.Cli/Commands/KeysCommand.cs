@@ -65,7 +65,7 @@ internal static class KeysCommand
     private static void Make(ParseResult parsed, string name, string place, int lifetime, Option<bool> json)
     {
         if (!RunFileReader.IsPartyName(name))
-            throw new ConfigurationException(CliErrors.Usage, "--party", "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
+            throw new ConfigurationException(CliErrors.Usage, "--party", "a name is also part of file names.", "Use up to 64 of the letters a to z and A to Z, digits, '-', '_' and '.', a letter or digit first.");
         if (lifetime is < 1 or > MostDays)
             throw new ConfigurationException(CliErrors.Usage, "--days", string.Create(CultureInfo.InvariantCulture, $"{lifetime} is no number of days from 1 to {MostDays}."), "Ninety are enough for a trial.");
         string folder = place == "." ? "" : place;

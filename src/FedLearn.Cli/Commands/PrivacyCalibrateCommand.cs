@@ -60,7 +60,7 @@ internal static class PrivacyCalibrateCommand
             bool declared = parsed.GetResult(classes) is { Implicit: false }, evaluates = parsed.GetValue(evaluationShare) is not null;
             Refuse(kind is GlmFamilyKind.Gaussian or GlmFamilyKind.Poisson or GlmFamilyKind.Tweedie && parsed.GetValue(targetBound) is null, "--target-bound",
                 "the gaussian, poisson and tweedie families need a bound on the label.", "Give the largest |label| that you declare, not one taken from the data.");
-            Refuse(declared != (kind == GlmFamilyKind.Multinomial), "--classes", "the multinomial family has a number of classes, and no other has.", "Add or leave out --classes.");
+            Refuse(declared != (kind == GlmFamilyKind.Multinomial), "--classes", "the multinomial family has a number of classes, and no other has.", declared ? "Leave it out, or give --family multinomial." : "Give it, as in --classes 4.");
             Refuse(parsed.GetValue(share) is not null && calibration.Of(parsed) != Calibration.WeightNoise, "--share",
                 "only the weight-noise calibration shares mu^2 between messages and gradients.", "Add --calibration weight-noise, or leave --share out.");
             Refuse(evaluates && calibration.Of(parsed) == Calibration.WeightNoise, "--evaluation-share",

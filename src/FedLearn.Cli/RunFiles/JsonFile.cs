@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace FedLearn.Cli.RunFiles;
@@ -11,9 +12,18 @@ internal static class JsonFile
     /// <exception cref="IOException">It cannot be read.</exception>
     public static JsonElement Read(string path)
     {
-        using JsonDocument file = JsonDocument.Parse(File.ReadAllBytes(path).AsMemory(), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+        using JsonDocument file = JsonDocument.Parse(Utf8(File.ReadAllBytes(path)), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
         return file.RootElement.Clone();
     }
+
+    /// <summary>The text without the mark of its encoding, which some editors and shells of Windows write before it.</summary>
+    private static ReadOnlyMemory<byte> Utf8(byte[] text) => text switch
+    {
+        [0xEF, 0xBB, 0xBF, ..] => text.AsMemory(3),
+        [0xFF, 0xFE, ..] => Encoding.Convert(Encoding.Unicode, Encoding.UTF8, text, 2, text.Length - 2),
+        [0xFE, 0xFF, ..] => Encoding.Convert(Encoding.BigEndianUnicode, Encoding.UTF8, text, 2, text.Length - 2),
+        _ => text,
+    };
 
     /// <summary>What stands at a path; undefined where nothing does.</summary>
     public static JsonElement At(JsonElement json, params IReadOnlyList<string> path)

@@ -134,7 +134,7 @@ internal abstract class RunFileReader(string path, OwnSide? self, IReadOnlyList<
     {
         string name = party.Text(key) ?? "";
         if (name.Length > 0 && !IsPartyName(name))
-            party.Fault(RunFileErrors.Parties, key, "a name is also part of file names.", "Use up to 64 letters, digits, '-', '_' and '.', a letter or digit first.");
+            party.Fault(RunFileErrors.Parties, key, "a name is also part of file names.", "Use up to 64 of the letters a to z and A to Z, digits, '-', '_' and '.', a letter or digit first.");
         return name;
     }
 

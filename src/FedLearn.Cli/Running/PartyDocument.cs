@@ -176,7 +176,11 @@ internal static class PartyDocument
         JsonObject party = ReportParts.Party(result.Party.Name, result.Party.Role, result.Traffic, transport);
         AddRows(party, result.OwnRows, result.CommonRows);
         party["timing"] = Timing(result.Timing);
-        party["privacy"] = Privacy(result.Privacy, job, result.Party.Name, ledger);
+        JsonObject privacy = Privacy(result.Privacy, job, result.Party.Name, ledger);
+        // Every key in every mode, so that nobody who reads reports has to ask which there are.
+        foreach (string key in PrivacyKeys)
+            privacy.TryAdd(key, null);
+        party["privacy"] = privacy;
         party["model"] = new JsonObject { ["weightsSha256"] = result.Model.WeightsSha256, ["features"] = result.Model.Features.FeatureNames.Count };
         party["encryption"] = result.Joint is not { } joint ? null : new JsonObject
         {
@@ -193,6 +197,13 @@ internal static class PartyDocument
     }
 
     private static JsonArray Releases(IEnumerable<GlmSentMessages> sent) => ReportParts.Releases(sent.Select(r => (r.Name, r.Protection, r.To, r.Messages, r.Bytes, r.TellsOfColumnsOrWeights)));
+
+    /// <summary>What <c>privacy</c> of a party holds in some mode, and is null in others.</summary>
+    private static readonly string[] PrivacyKeys =
+    [
+        "deltaAsked", "actualDelta", "sigma", "sigmaCharged", "latticeSlack", "arithmeticSlack", "solverSlack", "schemeSlack", "gradientSigma", "gradientSigmaCharged", "evaluationSigma",
+        "residualBound", "flipProbability", "labelSigma", "labelsReused", "labelCenter", "targetScale", "targetBound", "lambda", "scoreClip", "gradientClip",
+    ];
 
     private static JsonObject Privacy(GlmPrivacyStatement statement, GlmJob job, string party, RunFileLedger ledger)
     {
@@ -272,10 +283,10 @@ internal static class PartyDocument
             ["flipProbability"] = released.FlipProbability,
             ["labelSigma"] = released.LabelSigma,
             ["labelsReused"] = released.LabelsReused,
-            ["labelCenter"] = c?.Parameters.Columns[0].Center,
-            ["targetScale"] = c?.Parameters.Columns[0].Scale,
-            ["targetBound"] = c?.Parameters.Columns[0].TargetBound,
-            ["lambda"] = c?.Parameters.L2(0),
+            ["labelCenter"] = Of(c?.Parameters, (p, m) => p.Columns[m].Center),
+            ["targetScale"] = Of(c?.Parameters, (p, m) => p.Columns[m].Scale),
+            ["targetBound"] = Of(c?.Parameters, (p, m) => p.Columns[m].TargetBound),
+            ["lambda"] = Of(c?.Parameters, (p, m) => p.L2(m)),
             ["scoreClip"] = c?.Parameters.ScoreClip,
             ["gradientClip"] = c?.Parameters.GradientClip,
             ["sigma"] = c?.Sigma ?? released.LabelSensitivity / released.LabelMu,
@@ -296,6 +307,10 @@ internal static class PartyDocument
             ["warnings"] = Texts(statement.Warnings),
         };
     }
+
+    /// <summary>A number of the only column of targets, or a list of one for each class.</summary>
+    private static JsonNode? Of(OneRoundParameters? parameters, Func<OneRoundParameters, int, double> number) => parameters is null ? null
+        : parameters.Columns.Count == 1 ? number(parameters, 0) : new JsonArray([.. parameters.Columns.Select((_, m) => (JsonNode)number(parameters, m))]);
 
     private static JsonObject Timing(GlmTiming timing) => new()
     {

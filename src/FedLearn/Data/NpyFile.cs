@@ -25,7 +25,7 @@ internal static partial class NpyFile
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             (string type, long[] shape, long start) = ReadHeader(stream, path);
             if (shape.Length != dimensions)
-                throw DataErrors.Bad(DataErrors.WrongShape, path, $"the array has {shape.Length} {Diagnostics.Counted.Noun(shape.Length, "dimension")}; this needs {dimensions}.", "Reshape it.");
+                throw OtherDimensions(path, shape.Length, dimensions);
             long columns = dimensions == 2 ? shape[1] : 1;
             long count = TryMultiply(shape[0], columns) is { } product && product <= Array.MaxLength && shape[0] <= int.MaxValue && columns <= int.MaxValue
                 ? product
@@ -55,7 +55,7 @@ internal static partial class NpyFile
             {
                 (string type, long[] shape, long start) = ReadHeader(stream, path);
                 if (shape.Length != 2)
-                    throw DataErrors.Bad(DataErrors.WrongShape, path, $"the array has {shape.Length} {Diagnostics.Counted.Noun(shape.Length, "dimension")}; this needs 2.", "Reshape it.");
+                    throw OtherDimensions(path, shape.Length, 2);
                 int size = type[1] - '0';
                 long bytes = shape[0] <= int.MaxValue && shape[1] <= int.MaxValue / sizeof(double) && TryMultiply(shape[0], shape[1] * size) is { } product ? product
                     : throw DataErrors.Bad(DataErrors.TooLarge, path, "the array has more rows or columns than a table.", "Use fewer rows or columns.");
@@ -82,6 +82,9 @@ internal static partial class NpyFile
                 "The file was cut or damaged: write it again.");
         }
     }
+
+    private static BadInputException OtherDimensions(string path, int found, int wanted) => DataErrors.Bad(DataErrors.WrongShape, path,
+        $"the array has {found} {Counted.Noun(found, "dimension")}; this needs {wanted}.", wanted == 1 ? "Give one value a row: numpy.save(path, array.reshape(-1))." : "Give a row for each id, also of one column: numpy.save(path, array.reshape(len(ids), -1)).");
 
     /// <summary>The dimensions that the header announces; no value is read.</summary>
     internal static long[] Shape(string path)

@@ -12,7 +12,7 @@ internal sealed record SchemaForm(string Remedy)
     public ConfigurationException Invalid(string place, string cause) => DataErrors.Config(DataErrors.SchemaInvalid, place, cause, Remedy);
 
     /// <summary>A name stands in two places.</summary>
-    public static ConfigurationException Duplicate(string place, string cause) => DataErrors.Config(DataErrors.SchemaDuplicate, place, cause, "Name every column once.");
+    public static ConfigurationException Duplicate(string place, string cause, string remedy = "Name every column once.") => DataErrors.Config(DataErrors.SchemaDuplicate, place, cause, remedy);
 }
 
 /// <summary>An object of a schema, whose keys are all known.</summary>

@@ -92,8 +92,8 @@ internal static class SchemaReader
             throw Form.Invalid(place, "a category, and no other, lists at least one value.");
         if (field.Columns.Concat(field.Values).Any(string.IsNullOrWhiteSpace))
             throw Form.Invalid(place, "a listed column or value is empty.");
-        if (field.Values.Distinct(StringComparer.Ordinal).Count() != field.Values.Count)
-            throw SchemaForm.Duplicate(place, "a value is listed twice.");
+        if (field.Values.GroupBy(value => value, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } repeated)
+            throw SchemaForm.Duplicate(place, $"the value '{repeated.Key}' is listed twice.", "List every value once.");
     }
 
     /// <summary>One column, or an array of those that make the id together.</summary>

@@ -75,11 +75,12 @@ public class PrivacyCommandTests
         JsonElement binomial = await Json(With(Legal, "--step-size", "0.5"));
         // Residuals of classes are up to sqrt 2 long, those of two classes by one score up to 1.
         Assert.True(three.GetProperty("active").GetProperty("sensitivity").GetDouble() > binomial.GetProperty("active").GetProperty("sensitivity").GetDouble());
-        foreach (string[] args in new[] { With(Legal, "--family", "multinomial"), [.. Legal, "--classes", "3"] })
+        foreach ((string[] args, string remedy) in new[] { (With(Legal, "--family", "multinomial"), "Give it, as in --classes 4."), ([.. Legal, "--classes", "3"], "Leave it out") })
         {
             ToolRun run = await ToolRun.Of(["privacy", .. args]);
             Assert.Equal(2, run.ExitCode);
             Assert.Contains("--classes", run.Error, StringComparison.Ordinal);
+            Assert.Contains(remedy, run.Error, StringComparison.Ordinal);
         }
     }
 

@@ -18,12 +18,32 @@ public sealed partial class ReportKeysTests : IDisposable
     [GeneratedRegex("[A-Za-z0-9]+")]
     private static partial Regex Word();
 
-    private static HashSet<string> Named(string page)
+    private static string Page(string page)
     {
         DirectoryInfo? folder = new(AppContext.BaseDirectory);
         while (!File.Exists(Path.Combine(folder!.FullName, "FedLearn.sln")))
             folder = folder.Parent;
-        return [.. Code().Matches(File.ReadAllText(Path.Combine(folder.FullName, "docs/guide", page))).SelectMany(code => Word().Matches(code.Value)).Select(word => word.Value)];
+        return File.ReadAllText(Path.Combine(folder.FullName, "docs/guide", page));
+    }
+
+    private static HashSet<string> Named(string page) => [.. Code().Matches(Page(page)).SelectMany(code => Word().Matches(code.Value)).Select(word => word.Value)];
+
+    private static IEnumerable<string> PrivacyTable() => Page("reports.md").Split("| key of `parties[].privacy` | holds |")[1].Split("\n\n")[0].Split('\n')
+        .Where(line => line.StartsWith("| `", StringComparison.Ordinal)).SelectMany(line => Code().Matches(line.Split('|')[1]).Select(code => code.Value.Trim('`')));
+
+    // The claim is conditional on them, and a reader computes sensitivity and noise from them.
+    [Fact]
+    public async Task Training_OneRoundOfClasses_HasThePublicNumbersOfEveryClass()
+    {
+        JsonObject report = await DocumentAsync("train", "--config", _scene.Job(Scene.Private(("privacy.mode", "one-round"), ("model.family", "multinomial"), ("model.classes", 3))));
+        JsonNode privacy = report["parties"]![1]!["privacy"]!;
+        double[] Of(string key) => [.. privacy[key]!.AsArray().Select(number => (double)number!)];
+        double k = (double)privacy["gradientClip"]!, clip = (double)privacy["scoreClip"]!, rows = (double)report["rows"]!["train"]!;
+        Assert.Equal(3, Of("labelCenter").Length);
+        Assert.All(Of("labelCenter").Zip(Of("targetScale")), of => Assert.Equal(.75 * of.First * (1 - of.First), of.Second, 1e-12));
+        double own = Math.Min(4 * clip, 2 * clip * Math.Sqrt(3)), drift = Of("targetBound").Zip(Of("lambda"), (c, l2) => (k + c) * (k + c) / (l2 * rows)).Sum();
+        double expected = Math.Sqrt(own * own + drift), found = (double)privacy["sensitivity"]!;
+        Assert.InRange(found / expected, 1, 1 + 1e-12);
     }
 
     // Settings of a grid and recommenders to compare with have the names that they have there.
@@ -64,6 +84,11 @@ public sealed partial class ReportKeysTests : IDisposable
         };
         JsonObject report = await DocumentAsync("train", "--config", job, "--model", _scene.At("models"));
         AssertNamed(report);
+        string[] privacy = [.. report["parties"]!.AsArray().SelectMany(party => party!["privacy"]!.AsObject()).Select(key => key.Key).Distinct()];
+        Assert.Contains("flipProbability", privacy);
+        Assert.All(report["parties"]!.AsArray(), party => Assert.Empty(privacy.Except(party!["privacy"]!.AsObject().Select(key => key.Key))));
+        // What the table of the page names, no more and no fewer.
+        Assert.Equal(PrivacyTable().Order(StringComparer.Ordinal), privacy.Order(StringComparer.Ordinal));
         if (mode == "none")
             AssertNamed(await DocumentAsync("predict", "--config", job, "--model", _scene.At("models"), "--out", _scene.At("scores.csv")));
     }

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json.Nodes;
 using FedLearn.Alignment;
 using FedLearn.Cli.RunFiles;
@@ -750,6 +751,19 @@ public sealed class RunFileTests : IDisposable
 
     [Fact]
     public void Load_NoFile_SaysSo() => Assert.Equal(RunFileErrors.Unreadable, Assert.Throws<ConfigurationException>(() => GlmRunFile.Load(Path.Combine(_folder.Path, "none.json"))).Id);
+
+    // As editors and shells of Windows write them: `>` of PowerShell 5 makes UTF-16.
+    [Theory]
+    [InlineData("utf-8")]
+    [InlineData("utf-16")]
+    [InlineData("utf-16BE")]
+    public void Load_MarkOfTheEncoding_IsNoPartOfTheText(string encoding)
+    {
+        string path = _folder.Write("job.json", "");
+        File.WriteAllText(path, With(Plain, "name", "\"Kredit für alle\""), Encoding.GetEncoding(encoding));
+        Assert.True(File.ReadAllBytes(path).AsSpan().StartsWith(Encoding.GetEncoding(encoding).Preamble));
+        Assert.Equal("Kredit für alle", GlmRunFile.Load(path).Job.Name);
+    }
 
     [Theory]
     [InlineData("{ \"model\": NaN }", "line 1")]

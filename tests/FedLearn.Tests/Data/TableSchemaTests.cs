@@ -144,6 +144,13 @@ public sealed class TableSchemaTests
         ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaDuplicate, "here", null, () => TableSchema.Parse(json, "here"));
 
     [Fact]
+    public void Parse_ValueListedTwice_IsNamed()
+    {
+        ConfigurationException error = Assert.Throws<ConfigurationException>(() => TableSchema.Parse("""{ "fields": [ { "name": "b", "type": "category", "values": ["x", "y", "y"] } ] }""", "here"));
+        Assert.Contains("field 'b': the value 'y' is listed twice. List every value once.", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Load_MissingFile_Refused() =>
         ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaUnreadable, "no.json", null, () => TableSchema.Load(Path.Combine(Path.GetTempPath(), "fedlearn-no.json")));
 

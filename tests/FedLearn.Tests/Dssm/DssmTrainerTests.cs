@@ -447,7 +447,13 @@ public class DssmTrainerTests
             return 1 + others.Count(c => c > Count(e.Item)) + others.Count(c => c == Count(e.Item)) / 2.0;
         })];
         Assert.Equal(expected, measured.Metrics!.Test!.FullRanks.Select(r => r.Rank));
-        Assert.Contains(measured.Warnings, w => w.StartsWith("figures against 99 negatives are against at most ", StringComparison.Ordinal));
+        // Every list of the ten best holds the event's item where nine others are left.
+        string Small(int negatives) => $"figures against 99 negatives are against at most {negatives}: no user has more items left that were never met";
+        Assert.Contains(Small(8) + ", and HR@10 is 1 whatever the model", measured.Warnings);
+        IEnumerable<string> Of(int negatives) => EventWarnings.OfNegatives(job, [measured.Metrics.Test with { SampledRanks = [new(0, 1, negatives)] }]);
+        Assert.Equal([Small(9) + ", and HR@10 is 1 whatever the model"], Of(9));
+        Assert.Equal([Small(10)], Of(10));
+        Assert.Empty(Of(99));
     }
 
     [Fact]

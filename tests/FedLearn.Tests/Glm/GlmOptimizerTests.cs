@@ -405,6 +405,19 @@ public class GlmOptimizerTests
         Assert.DoesNotContain((await TrainAsync(Draw(2, family, 2, 2), data.Job(family, new())))[0].Warnings, w => w.Contains(warning, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("binomial")]
+    [InlineData("multinomial")]
+    public async Task Training_LabelsThatColumnsTellWithoutAMistake_WarnsWithoutAPenaltyAlone(string family)
+    {
+        VerticalData data = VerticalData.Random(3, family, 20, 20, 20);
+        async Task<bool> WarnsAsync(VerticalData of, double l2) => (await TrainAsync(of, of.Job(family, new() { Optimizer = GlmOptimizer.Lbfgs }, l2: l2)))[0].Warnings
+            .Contains("the model tells the labels of all training rows without a mistake: its weights have no finite best value, and training stopped somewhere on the way; set model.l2 above 0, or leave those columns out");
+        Assert.True(await WarnsAsync(data, 0));
+        Assert.False(await WarnsAsync(data, .001));
+        Assert.False(await WarnsAsync(VerticalData.Random(3, family, 200, 2, 2), 0));
+    }
+
     [Fact]
     public async Task Training_ClassesWithAGap_Warns()
     {
@@ -443,6 +456,37 @@ public class GlmOptimizerTests
         Assert.Contains(result.Warnings, w => w.Contains("far from the best one", StringComparison.Ordinal));
     }
 
+    /// <summary>Moments in seconds, of which rounding alone keeps the gradient at 1e-7 and more, and amounts beyond a billion: without a penalty Newton's method knows no unit of the columns.</summary>
+    [Theory]
+    [InlineData("gaussian")]
+    [InlineData("binomial")]
+    [InlineData("poisson")]
+    [InlineData("multinomial")]
+    public async Task Newton_OwnColumnsOfLargeNumbers_ConvergesAsOnSmallOnes(string family)
+    {
+        const double Unit = 1L << 40;
+        VerticalData small = VerticalData.Random(5, family, 300, 2, 2);
+        (string Id, double[] X, double Y)[] all = [.. small.All];
+        var large = new VerticalData([.. all.Select(row => row.Id)], [.. all.Select(row => (double[])[1.6e9 + 1e7 * row.X[0], Unit * row.X[1], Unit * row.X[2], row.X[3]])], [.. small.Labels], [2, 2]);
+        async Task<IReadOnlyList<GlmPartyResult>> OfAsync(VerticalData data) =>
+            await TrainAsync(data, data.Job(family, new() { Optimizer = GlmOptimizer.Irls }, l2: 0) with { Inference = family != "multinomial" });
+        IReadOnlyList<GlmPartyResult> expected = await OfAsync(small), found = await OfAsync(large);
+        Assert.Equal(GlmStopReason.Converged, found[0].StopReason);
+        Assert.Empty(found[0].Warnings);
+        // The first step starts elsewhere, since the moments are not centred.
+        Assert.InRange(found[0].Timing.Epochs, 1, expected[0].Timing.Epochs + 2);
+        double[] UnitsOf(int party, int outputs) => [.. Enumerable.Repeat((double[])(party == 0 ? [1e7, Unit] : [Unit, 1]), outputs).SelectMany(units => units)];
+        for (int party = 0; party < 2; party++)
+        {
+            double[] Slopes(IReadOnlyList<GlmPartyResult> results) => [.. results[party].Model.Weights];
+            VerticalData.AssertClose(Slopes(expected), [.. Slopes(found).Zip(UnitsOf(party, family == "multinomial" ? 3 : 1), (w, unit) => w * unit)], 1e-6);
+            if (family == "multinomial")
+                continue;
+            double[] Errors(IReadOnlyList<GlmPartyResult> results) => [.. results[party].Model.Inference!.Coefficients.Take(2).Select(c => c.StandardError)];
+            VerticalData.AssertClose(Errors(expected), [.. Errors(found).Zip(UnitsOf(party, 1), (e, unit) => e * unit)], 1e-6);
+        }
+    }
+
     [Theory]
     [InlineData(GlmOptimizer.Lbfgs)]
     [InlineData(GlmOptimizer.Accelerated)]
@@ -451,7 +495,7 @@ public class GlmOptimizerTests
     public async Task Training_EndsAtItsLimit_WarnsWhereAnOptimumWasLookedFor(GlmOptimizer optimizer)
     {
         string warning = "training stopped at its limit of 2 iterations before it converged: the model is not the optimum; raise training.epochs"
-            + (optimizer == GlmOptimizer.Irls ? "" : ", or, where columns have very different sizes, use preprocessing.scaling standardize or training.optimizer irls, or, where columns tell nearly the same, use training.optimizer "
+            + (optimizer == GlmOptimizer.Irls ? ", or, where columns have very different sizes, use preprocessing.scaling standardize" : ", or, where columns have very different sizes, use preprocessing.scaling standardize or training.optimizer irls, or, where columns tell nearly the same, use training.optimizer "
                 + (optimizer == GlmOptimizer.Accelerated ? "lbfgs or irls" : "irls"));
         VerticalData data = Draw(2, "poisson", 2, 2);
         IReadOnlyList<GlmPartyResult> results = await TrainAsync(data, data.Job("poisson", new() { Optimizer = optimizer, Epochs = 2, StepSize = 0.1 }));

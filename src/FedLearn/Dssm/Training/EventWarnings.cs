@@ -19,12 +19,15 @@ internal static class EventWarnings
     /// <summary>Sentences about the samples of a job that trains, or measures a model that is there.</summary>
     public static IEnumerable<string> Of(DssmJob job, InteractionTable table, IReadOnlyList<SampleSet> sets, bool trains) => Said(job, OfEvents(job, table, sets, trains));
 
+    /// <summary>Length of the lists that figures look at.</summary>
+    private const int Longest = 10;
+
     /// <summary>Says where a catalogue is too small for the drawn negatives.</summary>
     public static IEnumerable<string> OfNegatives(DssmJob job, IEnumerable<RankingReport?> reports)
     {
         int[] negatives = [.. reports.OfType<RankingReport>().SelectMany(report => report.SampledRanks).Select(rank => rank.Negatives)];
         return negatives.Length == 0 || negatives.Max() >= DssmEvaluator.UsualNegatives ? []
-            : Said(job, [Invariant($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met")]);
+            : Said(job, [Invariant($"figures against {DssmEvaluator.UsualNegatives} negatives are against at most {negatives.Max()}: no user has more items left that were never met{(negatives.Max() < Longest ? $", and HR@{Longest} is 1 whatever the model" : "")}")]);
     }
 
     // In a private job these sentences are marked, since they follow from events and no claim covers them.

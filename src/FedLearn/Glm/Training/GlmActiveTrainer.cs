@@ -87,13 +87,17 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
         };
     }
 
+    /// <summary>Mean log loss of training rows below which every one of them is as good as certain.</summary>
+    private const double Separated = 1e-6;
+
     private bool IsStuck(GlmStopReason reason) => reason == GlmStopReason.NoFurtherDecrease && _gradientNorm > FarFromOptimum * _tolerance;
 
     /// <summary>What helps where more iterations do not.</summary>
     private string OtherWays()
     {
         GlmJob job = _plan.Job;
-        bool scales = _plan.PreprocessingOptions.Scaling == Scaling.None && _plan.Optimizer != GlmOptimizer.Irls;
+        // Newton's method heeds the sizes of columns only through the penalty.
+        bool scales = _plan.PreprocessingOptions.Scaling == Scaling.None && (_plan.Optimizer != GlmOptimizer.Irls || job.Model.L2 > 0);
         // As the plan admits them; what a run takes by its optimiser depends on how alike columns are, and Newton's method does not heed that.
         bool newton = _plan.Optimizer != GlmOptimizer.Irls && job.Model.L1 == 0 && job.Training is { EarlyStopping: null, WarmStart: false };
         string[] optimisers = [.. _plan.Optimizer == GlmOptimizer.Accelerated && job.Model.L1 == 0 ? ["lbfgs"] : (string[])[], .. newton ? ["irls"] : (string[])[]];
@@ -122,6 +126,8 @@ internal partial class GlmActiveTrainer(GlmWork work, IReadOnlyList<IPartyChanne
             yield return "all training rows have the same label: there is nothing to learn from them";
         else if (_plan.Family is MultinomialFamily { Outputs: var classes } && Enumerable.Range(0, classes).Except(train.Labels.Select(label => (int)label)).ToArray() is { Length: > 0 } absent)
             yield return $"no training row has class {string.Join(", ", absent.Take(5))}{(absent.Length > 5 ? " and others" : "")}: classes are numbered from 0 to M - 1 without a gap";
+        if (_plan.Job.Model is { L1: 0, L2: 0 } && _plan.Family is BinomialFamily or MultinomialFamily && !_plan.Job.Inference && MeanLoss() <= Separated && train.Labels.Distinct().Skip(1).Any())
+            yield return $"the model tells the labels of all training rows without a mistake: its weights have no finite best value, and training stopped somewhere on the way; {MissingInference.AgainstSeparation}";
     }
 
     /// <summary>One noise for all: every passive party gets the same vector. Virtual for the tests, like the acts of <see cref="GlmWork"/>.</summary>

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using FedLearn.Data;
 using FedLearn.Diagnostics;
 using FedLearn.Numerics;
@@ -28,18 +29,28 @@ internal partial class GlmActiveTrainer
         (_joint, _) = await JointColumnsAsync(0, trained: false, cancellationToken).ConfigureAwait(false);
         JointColumns joint = _joint!;
         var part = new LinearPart(joint.Rows, own.FreeIntercept, own.Outputs);
+        double[] units = _plan.Job.Model.L2 > 0 ? [] : OwnUnits(joint.Rows, own.Features);
         NewtonResult fit;
         (fit, _tolerance) = await ChannelGuard.ComputeAsync(passives, stop =>
         {
             double tolerance = Featureless.Tolerance(RelativeTolerance);
-            return (OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, tolerance, 0, _plan.Epochs, stop), tolerance);
+            MultiplyColumns(joint.Rows, units);
+            NewtonResult found = OneRoundRefit.Fit(part, _plan.Family, train.Labels, train.Offsets, 1, train.Weights, _plan.Job.Model.L2, tolerance, 0, _plan.Epochs, stop);
+            MultiplyColumns(joint.Rows, [.. units.Select(unit => 1 / unit)]);
+            return (found, tolerance);
         }, cancellationToken).ConfigureAwait(false);
         _gradientNorm = fit.GradientNorm;
         // A start that is the optimum is one iteration all the same.
         int iterations = Math.Max(1, fit.Iterations), k = own.Outputs, d = own.Features, width = part.Features;
         GlmStopReason reason = fit.Converged ? GlmStopReason.Converged : fit.Iterations < _plan.Epochs ? GlmStopReason.NoFurtherDecrease : GlmStopReason.RoundLimit;
         for (int m = 0; m < k; m++)
-            fit.Weights.AsSpan(m * width, d).CopyTo(_weights.AsSpan(m * d));
+        {
+            Span<double> weights = _weights.AsSpan(m * d, d);
+            fit.Weights.AsSpan(m * width, d).CopyTo(weights);
+            if (units.Length > 0)
+                TensorPrimitives.Multiply(weights, units, weights);
+        }
+
         fit.Weights.AsSpan(part.Penalised).CopyTo(_weights.AsSpan(own.Penalised));
         for (int p = 0; p < passives.Count; p++)
         {
@@ -57,6 +68,28 @@ internal partial class GlmActiveTrainer
         _penalty = Penalty(GlmObjective.Norms(fit.Weights, part.Penalised));
         work.Report(iterations, MeanLoss());
         return (iterations, reason);
+    }
+
+    /// <summary>Powers of two that bring the own columns to a root mean square of about 1, as the mixed ones of the passive parties are without a penalty: rounding would else keep the gradient of a
+    /// column of large numbers, such as times in seconds, from ever being short. A penalty has the unit of the columns, so these stay as they are with one.</summary>
+    private static double[] OwnUnits(DenseMatrix rows, int own)
+    {
+        double[] largest = new double[own], squares = new double[own];
+        for (int i = 0; i < rows.Rows; i++)
+            TensorPrimitives.MaxMagnitude(rows.Row(i)[..own], largest, largest);
+        // Relative to the largest, whose power of two neither over- nor underflows.
+        TensorPrimitives.Abs<double>(largest, largest);
+        for (int i = 0; i < rows.Rows; i++)
+            for (int j = 0; j < own; j++)
+                squares[j] += largest[j] > 0 ? Math.Pow(rows.Row(i)[j] / largest[j], 2) : 0;
+        return [.. squares.Select((square, j) => largest[j] > 0 ? Math.ScaleB(1, Math.Clamp(-(int)Math.Round(Math.Log2(largest[j] * Math.Sqrt(square / rows.Rows))), -1000, 1000)) : 1)];
+    }
+
+    /// <summary>Multiplies the first columns by a factor each.</summary>
+    private static void MultiplyColumns(DenseMatrix rows, double[] factors)
+    {
+        for (int i = 0; i < rows.Rows && factors.Length > 0; i++)
+            TensorPrimitives.Multiply(rows.Row(i)[..factors.Length], factors, rows.Row(i)[..factors.Length]);
     }
 
     /// <summary>Own columns beside the mixed ones of every passive party.</summary>

@@ -111,5 +111,5 @@ internal static class RunFileKeys
     /// <param name="word">What was written.</param>
     /// <param name="candidates">What could have been meant; at least one.</param>
     public static string? Meant(string word, IEnumerable<string> candidates) =>
-        Spelling.Nearest(word, candidates) is var nearest && Spelling.Distance(word, nearest) <= (Math.Max(word.Length, nearest.Length) is var length && length <= 3 ? 1 : Math.Max(2, length / 3)) ? nearest : null;
+        Spelling.Meant(word, candidates);
 }

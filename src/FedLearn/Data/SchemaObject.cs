@@ -31,10 +31,14 @@ internal readonly struct SchemaObject
             if (!keys.Contains(property.Name, StringComparer.Ordinal))
             {
                 throw DataErrors.Config(DataErrors.SchemaUnknownKey, place, $"the key '{property.Name}' is not known here.",
-                    $"The nearest known key is '{Spelling.Nearest(property.Name, keys)}'.");
+                    Meant(property.Name, keys) is { } meant ? $"The nearest known key is '{meant}'." : $"Known are {string.Join(", ", keys)}.");
             }
         }
     }
+
+    // A key that is cut short, or goes on, is near as well: maximum for max.
+    private static string? Meant(string written, string[] keys) => Spelling.Meant(written, keys)
+        ?? keys.FirstOrDefault(key => written.Length > 0 && key.StartsWith(written, StringComparison.OrdinalIgnoreCase) || written.StartsWith(key, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>Where it is.</summary>
     public string Place { get; private init; }

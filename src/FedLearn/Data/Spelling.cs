@@ -8,6 +8,12 @@ internal static class Spelling
     /// <param name="known">What could have been meant; at least one.</param>
     public static string Nearest(string word, IEnumerable<string> known) => known.MinBy(candidate => Distance(word, candidate))!;
 
+    /// <summary>The known word that differs from a written one in so few letters that it was most likely meant; null for none: a word that was never near would mislead.</summary>
+    /// <param name="word">What was written.</param>
+    /// <param name="known">What could have been meant; at least one.</param>
+    public static string? Meant(string word, IEnumerable<string> known) =>
+        Nearest(word, known) is var nearest && Distance(word, nearest) <= (Math.Max(word.Length, nearest.Length) is var length && length <= 3 ? 1 : Math.Max(2, length / 3)) ? nearest : null;
+
     /// <summary>How many letters have to be put in, left out or changed: Levenshtein's distance.</summary>
     public static int Distance(string from, string to)
     {

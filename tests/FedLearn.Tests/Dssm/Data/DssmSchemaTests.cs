@@ -45,6 +45,16 @@ public sealed class DssmSchemaTests
         }
     }
 
+    // A range is a key of other schemas.
+    [Fact]
+    public void Parse_KeyThatIsNearNone_NamesAll()
+    {
+        ConfigurationException error = ErrorAssert.Throws<ConfigurationException>(DataErrors.SchemaUnknownKey, "fields[0]", null,
+            () => DssmSchema.Parse("""{ "user": "u", "fields": [ { "name": "a", "type": "numeric", "min": 18 } ] }""", "s"));
+        Assert.StartsWith("Known are name, type, ", error.Remedy, StringComparison.Ordinal);
+        Assert.DoesNotContain("nearest", error.Remedy, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("\"mean\"", "\"sum\"")]
     [InlineData("1682", "1683")]

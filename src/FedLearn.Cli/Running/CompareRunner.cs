@@ -231,7 +231,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
 
         if (shared.Count > 0)
             notes.Add($"The job leaves these keys out, and every row has the private default: {string.Join(", ", shared.Select(s => $"{s.Key} {s.Text}"))}.");
-        if (constant && !off)
+        if (constant)
             notes.Add("Rows without noise keep one free, unpenalised intercept at the active party beside the constant columns, as mode none has it.");
         return (shared, notes);
     }

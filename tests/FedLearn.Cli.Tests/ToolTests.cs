@@ -2,6 +2,10 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
 using FedLearn.Cli.Commands;
+using FedLearn.Cli.Running;
+using FedLearn.Cli.Services;
+using FedLearn.Cli.Serving;
+using FedLearn.Cli.Tests.Sessions;
 using FedLearn.Diagnostics;
 
 namespace FedLearn.Cli.Tests;
@@ -157,6 +161,35 @@ public class ToolTests
         Assert.StartsWith("fedlearn: standard output: the disk is full.", error.ToString(), StringComparison.Ordinal);
         Assert.Contains("one that had ended is trained again, and charged again in a private mode", error.ToString(), StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", error.ToString(), StringComparison.Ordinal);
+    }
+
+    /// <summary>What is under way at Ctrl-C may need all of its time: the usual limit of two seconds would cut off answers, connections and what a ledger has to settle.</summary>
+    [Fact]
+    public async Task ProcessTerminationTimeout_OfVerbsThatEndInOrder_IsWhatTheirEndMayTake()
+    {
+        using var scene = new Scene();
+        string job = scene.Job();
+        (string bank, string telco) = scene.Parties(Scene.FreePort());
+        scene.Edit("telco.party.json", 1, line => line.Replace("\"party\":", "\"serve\": { \"timeoutMilliseconds\": 7000 }, \"party\":", StringComparison.Ordinal));
+        scene.Write("results", "a file in the way of the folder");
+        // Each is refused once it has said what its end may take.
+        Assert.Equal(TuningRunner.EndTime, await EndTimeAsync("train", "--config", job, "--cross-validate", "1"));
+        Assert.Null(await EndTimeAsync("train", "--config", job, "--model", scene.At("bank.csv")));
+        Assert.Equal(CompareRunner.EndTime, await EndTimeAsync("compare", "--config", job, "--epsilons", "1"));
+        Assert.Equal(TimeSpan.FromSeconds(7) + ActiveServer.EndTime, await EndTimeAsync("serve", "--config", telco, "--model", scene.At("models")));
+        Assert.Equal(TimeSpan.FromSeconds(9) + ServiceOptions.EndTime, await EndTimeAsync("party", "--service", "--config", bank, "--results", scene.At("results"), "--stop-seconds", "9"));
+        using var taken = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
+        taken.Start();
+        string coordinator = scene.Write("coordinator.json", $$"""{ "listen": "{{taken.LocalEndpoint}}", "jobs": ["job.json"], "stopSeconds": 11 }""");
+        Assert.Equal(TimeSpan.FromSeconds(11) + Coordinator.EndTime, await EndTimeAsync("coordinator", "--config", coordinator));
+    }
+
+    private static async Task<TimeSpan?> EndTimeAsync(params string[] args)
+    {
+        TimeSpan? usual = new InvocationConfiguration().ProcessTerminationTimeout;
+        var configuration = new InvocationConfiguration { Output = TextWriter.Null, Error = TextWriter.Null, EnableDefaultExceptionHandler = false };
+        await Assert.ThrowsAnyAsync<FedLearnException>(() => RootCommandFactory.Create(args).Parse(args).InvokeAsync(configuration, TestContext.Current.CancellationToken));
+        return configuration.ProcessTerminationTimeout == usual ? null : configuration.ProcessTerminationTimeout;
     }
 
     public static TheoryData<Exception, int, string> Failures => new()

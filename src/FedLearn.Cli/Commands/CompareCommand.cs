@@ -64,7 +64,8 @@ internal static class CompareCommand
             long start = Stopwatch.GetTimestamp();
             Terminal terminal = Terminal.Of(parsed);
             var places = ReportPlaces.Of(parsed, json, report, html);
-            OutputFile.CheckApart(CompareRunner.Plain(parsed.GetRequiredValue(config)).Inputs, null, places.Report, places.Html);
+            GlmRunFile plain = CompareRunner.Plain(parsed.GetRequiredValue(config));
+            OutputFile.CheckApart([.. plain.Inputs, .. plain.StartFiles], null, places.Report, places.Html);
             var request = new CompareRequest(parsed.GetRequiredValue(epsilons), parsed.GetRequiredValue(schemes), parsed.GetValue(delta), parsed.GetValue(heEpochs), parsed.GetValue(repeats));
             parsed.InvocationConfiguration.ProcessTerminationTimeout = CompareRunner.EndTime;
             var runner = new CompareRunner(parsed.GetRequiredValue(config), request, parsed.GetValue(inProcess), terminal, cancellationToken);

@@ -125,6 +125,7 @@ internal static class PartyCommand
 
     private static async Task TrainAsync(PartyChoice choice, PartyFile file, Terminal terminal, long start, CancellationToken cancellationToken)
     {
+        OutputFile.CheckApart(file.Run.StartFiles, null, choice.Places.Report, choice.Places.Html);
         OutputFile.CheckApart(file.Inputs, choice.Model, [choice.Places.Report, choice.Places.Html, .. file.Run.ModelFiles(choice.Model)]);
         SessionOrder order = SessionOrder.OfParty(file, GrpcRelay.Train) with { ModelDirectory = choice.Model, KeepsRuns = true, Fresh = choice.Fresh };
         JsonObject document = await SessionAsync(file, order, terminal, cancellationToken).ConfigureAwait(false);

@@ -16,10 +16,12 @@ internal static class SessionVerb
     /// <param name="results">Folder of other results, to be checked first; null for none.</param>
     /// <param name="places">Where the report goes.</param>
     /// <param name="work">Runs the parties, and gives the merged report.</param>
-    public static async Task<int> RunAsync(ParseResult parsed, RunFile run, string? results, ReportPlaces places, Func<Terminal, Task<JsonObject>> work)
+    /// <param name="models">Folder of models that are read; null for none.</param>
+    public static async Task<int> RunAsync(ParseResult parsed, RunFile run, string? results, ReportPlaces places, Func<Terminal, Task<JsonObject>> work, string? models = null)
     {
         long start = Stopwatch.GetTimestamp();
         Terminal terminal = Terminal.Of(parsed);
+        OutputFile.CheckApart([.. run.StartFiles, .. run.ModelFiles(models)], null, places.Report, places.Html);
         OutputFile.CheckApart(run.Inputs, results, [places.Report, places.Html, .. run.ModelFiles(results)]);
         terminal.Log(run.Notice);
         JsonObject document = await work(terminal).ConfigureAwait(false);

@@ -66,7 +66,7 @@ internal static class RecommendCommand
             DssmRunFile run = RunFile.Load(parsed.GetRequiredValue(config)).As<DssmRunFile>("recommend evaluate");
             var order = new SessionOrder(run, GrpcRelay.Evaluate) { ModelDirectory = parsed.GetRequiredValue(model) };
             return SessionVerb.RunAsync(parsed, run, null, ReportPlaces.Of(parsed, json, report, html),
-                terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken));
+                terminal => SessionVerb.SessionAsync(order, parsed.GetValue(inProcess), terminal, cancellationToken), order.ModelDirectory);
         });
         return command;
     }

@@ -79,6 +79,9 @@ internal sealed record GlmRunFile : RunFile
     public override SessionTerms Terms(string purpose) => purpose == GrpcRelay.Arbiter ? GlmJobTerms.OfArbiter(Job) : GlmJobTerms.Of(Job, purpose);
 
     /// <inheritdoc />
+    public override string[] StartFiles => ModelFiles(WarmStart);
+
+    /// <inheritdoc />
     protected override IEnumerable<string?> Tables => Parties.SelectMany(p => p.Data is not { } data ? [p.SplitPath]
         : (string?[])[p.SplitPath, data.Path, data.Schema, data.Ids, data.Labels, FileOf(data.Weight), FileOf(data.Offset), FileOf(data.Exposure)]).Append(SplitPath);
 

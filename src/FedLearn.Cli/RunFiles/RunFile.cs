@@ -127,6 +127,9 @@ internal abstract record RunFile
     /// <param name="directory">The directory; null for none.</param>
     public string[] ModelFiles(string? directory) => directory is not { Length: > 0 } ? [] : [.. Parties.Select(party => System.IO.Path.Combine(directory, GlmModel.FileName(party.Name)))];
 
+    /// <summary>The files of the model that a training starts from. No report may replace them; the new model may.</summary>
+    public virtual string[] StartFiles => [];
+
     /// <summary>What a reader of the report, the page or the terminal must meet before any figure; null for nothing.</summary>
     public abstract string? Notice { get; }
 

@@ -108,7 +108,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
                 await RunAsync(result, rows, progress).ConfigureAwait(false);
             return true;
         }).ConfigureAwait(false);
-        JsonObject ledger = Ledger(plain, charged, delta);
+        JsonObject ledger = Ledger(plain, delta);
         if (IsInterrupted)
         {
             if (results.All(r => r.Reports.Count == 0) && ledger["charges"]!.AsArray().All(c => (int)c!["runs"]! == 0))
@@ -231,7 +231,7 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
 
         if (shared.Count > 0)
             notes.Add($"The job leaves these keys out, and every row has the private default: {string.Join(", ", shared.Select(s => $"{s.Key} {s.Text}"))}.");
-        if (constant && !off)
+        if (constant)
             notes.Add("Rows without noise keep one free, unpenalised intercept at the active party beside the constant columns, as mode none has it.");
         return (shared, notes);
     }
@@ -273,16 +273,16 @@ internal sealed class CompareRunner(string path, CompareRequest request, bool in
         return ids;
     }
 
-    /// <summary>What the runs together cost each party, as its ledger has it.</summary>
-    private JsonObject Ledger(GlmRunFile run, int charged, double delta) => new()
+    /// <summary>What the runs together cost each party, as its ledger has it. A private run that was refused, or was not begun, has cost nothing.</summary>
+    private JsonObject Ledger(GlmRunFile run, double delta)
     {
-        ["note"] = charged > 0 ? Ledgers : "No run was private, and nothing was charged.",
-        ["charges"] = new JsonArray([.. run.Parties.OrderBy(p => p.Role).Where(p => _runIds.ContainsKey(p.Name) && File.Exists(p.Ledger.Path)).Select(p =>
+        JsonArray charges = [.. run.Parties.OrderBy(p => p.Role).Where(p => _runIds.ContainsKey(p.Name) && File.Exists(p.Ledger.Path)).Select(p =>
         {
             GlmTuningCost cost = GlmTuningCost.Of(new SqliteLedger(p.Ledger.Path), p.Name, _runIds[p.Name], delta);
             return (JsonNode)new JsonObject { ["party"] = p.Name, ["epsilon"] = cost.Epsilon is { } e && double.IsFinite(e) ? e : null, ["delta"] = delta, ["runs"] = cost.Runs };
-        })]),
-    };
+        })];
+        return new() { ["note"] = charges.Any(c => (int)c!["runs"]! > 0) ? Ledgers : "Nothing was charged.", ["charges"] = charges };
+    }
 
     /// <summary>Digest of the job as the file has it; null where it is no job by itself, without epsilon for instance.</summary>
     private string? DigestAlone()

@@ -57,6 +57,7 @@ public sealed class OutputFileTests : IDisposable
     [InlineData("job.json", "predict", "--out", "@scores.csv", "--model", "@models", "--report", "@job.json")]
     [InlineData("bank.csv", "align", "--report", "@bank.csv")]
     [InlineData("bank.csv", "compare", "--epsilons", "1", "--delta", "0.001", "--html", "@bank.csv")]
+    [InlineData("job.json", "compare", "--epsilons", "1", "--delta", "0.001", "--report", "@job.json")]
     public async Task Verb_ResultInPlaceOfAnInput_IsRefused(string input, string verb, params string[] options)
     {
         _scene.Job();
@@ -86,6 +87,32 @@ public sealed class OutputFileTests : IDisposable
         Keys.Make(_scene.Folder, "bank");
         _scene.Write("bank.party.json", $$"""{ "job": "job.json", "party": "bank", "listen": "127.0.0.1:{{Scene.FreePort()}}", "tls": {{Keys.Tls("bank", ("telco", telco))}} }""");
         await RefusedAsync(input, "party", "--config", "@bank.party.json", "--json", "--report", $"@{input}");
+    }
+
+    [Theory]
+    [InlineData("bank.csv", "@bank.csv")]
+    [InlineData("models/bank.model.json", "@models/bank.model.json")]
+    [InlineData("models/telco.model.json", "@scores.csv", "--report", "@models/telco.model.json")]
+    public async Task Party_ScoresInPlaceOfAnInput_AreRefused(string input, string scores, params string[] more)
+    {
+        _scene.Job();
+        _scene.Parties(Scene.FreePort());
+        foreach (string party in (string[])["bank", "telco"])
+            _scene.Write($"models/{party}.model.json", "a model");
+        await RefusedAsync(input, ["party", "--config", "@bank.party.json", "--json", "--model", "@models", "--predict", scores, .. more]);
+    }
+
+    [Theory]
+    [InlineData("--report", "@out", "--html", "@out")]
+    [InlineData("--model", "@models", "--report", "@models/bank.model.json")]
+    [InlineData("--model", "@out/models", "--html", "@out")]
+    [InlineData("--model", "@models", "--predict", "@out", "--report", "@out")]
+    public async Task Party_TwoResultsInOnePlace_IsRefused(params string[] options)
+    {
+        _scene.Job();
+        _scene.Parties(Scene.FreePort());
+        ToolRun run = await RefusedAsync("job.json", ["party", "--config", "@bank.party.json", "--json", .. options]);
+        Assert.Contains("another result", run.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -120,6 +147,77 @@ public sealed class OutputFileTests : IDisposable
         Assert.Equal(before, File.ReadAllText(events));
     }
 
+    // The files that name users are read as well, and those of a model by whatever uses it.
+    [Theory]
+    [InlineData("users.txt", "topk", "--users", "@users.txt", "--out", "@users.txt")]
+    [InlineData("models/service.model.json", "topk", "--out", "@models/service.model.json")]
+    [InlineData("models/service.model.json", "evaluate", "--report", "@models/service.model.json")]
+    [InlineData("models/taste.model.json", "evaluate", "--html", "@models/taste.model.json")]
+    [InlineData("interactions.csv", "evaluate", "--report", "@interactions.csv")]
+    [InlineData("interactions.csv", "party", "--evaluate", "--report", "@interactions.csv")]
+    [InlineData("models/service.model.json", "party", "--evaluate", "--report", "@models/service.model.json")]
+    [InlineData("models/service.model.json", "party", "--evaluate", "--html", "@models/service.model.json")]
+    public async Task Recommend_ResultInPlaceOfAnInput_IsRefused(string input, string verb, params string[] options)
+    {
+        using var scene = new RecommendScene();
+        string job = scene.Job(), party = scene.Write("service.party.json", $$"""{ "job": "job.json", "party": "service", "listen": "127.0.0.1:{{Scene.FreePort()}}" }""");
+        foreach (string name in (string[])["users.txt", "models/service.model.json", "models/taste.model.json"])
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(scene.At(name))!);
+            scene.Write(name, "u05");
+        }
+
+        string before = File.ReadAllText(scene.At(input));
+        ToolRun run = await ToolRun.Of([.. verb == "party" ? (string[])["party", "--config", party] : ["recommend", verb, "--config", job], "--model", scene.At("models"), "--json", .. options.Select(o => o.StartsWith('@') ? scene.At(o[1..]) : o)]);
+        Assert.Equal((2, ""), (run.ExitCode, run.Output));
+        Assert.Contains("(FL2100)", run.Error, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllText(scene.At(input)));
+    }
+
+    [Theory]
+    [InlineData(".npy", false)]
+    [InlineData(".ids.csv", false)]
+    [InlineData(".npy", true)]
+    public async Task TopK_ListsInPlaceOfTheVectors_AreRefused(string ending, bool isParty)
+    {
+        using var scene = new RecommendScene();
+        string job = scene.Job(), party = scene.Write("service.party.json", $$"""{ "job": "job.json", "party": "service", "listen": "127.0.0.1:{{Scene.FreePort()}}" }""");
+        string[] verb = isParty ? ["party", "--config", party, "--predict"] : ["recommend", "topk", "--config", job, "--out"];
+        ToolRun run = await ToolRun.Of([.. verb, scene.At("items" + ending), "--model", scene.At("models"), "--vectors", scene.At("items")]);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("another result", run.Error, StringComparison.Ordinal);
+    }
+
+    // A new model may take the place of the one that its training starts from; a report may not.
+    [Theory]
+    [InlineData("train", "--report")]
+    [InlineData("train", "--html")]
+    [InlineData("party", "--report")]
+    [InlineData("party", "--html")]
+    [InlineData("compare", "--report", "--epsilons", "1", "--delta", "0.001")]
+    public async Task Train_ReportInPlaceOfTheModelItStartsFrom_IsRefused(string verb, string option, params string[] more)
+    {
+        _scene.Job(("training.warmStart", "models"));
+        _scene.Parties(Scene.FreePort());
+        _scene.Write("models/bank.model.json", "a model");
+        await RefusedAsync("models/bank.model.json", [verb, "--config", verb == "party" ? "@bank.party.json" : "@job.json", "--json", option, "@models/bank.model.json", .. more]);
+    }
+
+    [Fact]
+    public async Task Train_ModelInPlaceOfTheOneItStartsFrom_IsWritten()
+    {
+        string first = _scene.Job(), again = _scene.Named("again.job.json", ("training.warmStart", "models"));
+        ToolRun run = await ToolRun.Of("train", "--config", first, "--model", _scene.At("models"), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        int rounds = Rounds(run);
+        run = await ToolRun.Of("train", "--config", again, "--model", _scene.At("models"), "--json");
+        Assert.True(run.ExitCode == 0, run.Error);
+        // It starts where the other one ended.
+        Assert.True(Rounds(run) < rounds, $"{Rounds(run)} of {rounds}");
+
+        static int Rounds(ToolRun run) => (int)System.Text.Json.Nodes.JsonNode.Parse(run.Output)!["timing"]!["epochs"]!;
+    }
+
     [Theory]
     [InlineData("train", "--report", "@out", "--html", "@out")]
     [InlineData("train", "--report", "@out", "--html", "@sub/../out")]
@@ -128,6 +226,7 @@ public sealed class OutputFileTests : IDisposable
     [InlineData("train", "--model", "@out/models", "--html", "@out")]
     [InlineData("predict", "--model", "@models", "--out", "@out", "--report", "@out")]
     [InlineData("align", "--out", "@lists", "--report", "@lists/bank.aligned.csv")]
+    [InlineData("compare", "--epsilons", "1", "--delta", "0.001", "--report", "@out", "--html", "@out")]
     public async Task Verb_TwoResultsInOnePlace_IsRefused(string verb, params string[] options)
     {
         _scene.Job();
@@ -209,6 +308,26 @@ public sealed class OutputFileTests : IDisposable
         ToolRun run = await ToolRun.Of("predict", "--config", _scene.At("job.json"), "--model", _scene.At("models"), "--out", "/dev/stdout");
         Assert.Equal(2, run.ExitCode);
         Assert.Contains("(FL2101)", run.Error, StringComparison.Ordinal);
+    }
+
+    /// <summary>Where the active party writes in this process, an open file of this process is what the caller means.</summary>
+    [Theory]
+    [InlineData("grpc")]
+    [InlineData("in-memory")]
+    public async Task Predict_OpenFileOfThisProcess_IsWrittenInto(string transport)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Open files have paths on Linux.");
+        string job = _scene.Job(("transport.kind", transport));
+        Assert.Equal(0, (await ToolRun.Of("train", "--config", job, "--model", _scene.At("models"), "--in-process")).ExitCode);
+        string[] predict = ["predict", "--config", job, "--model", _scene.At("models"), .. transport == "grpc" ? (string[])["--in-process"] : []];
+        Assert.Equal(0, (await ToolRun.Of([.. predict, "--out", _scene.At("scores.csv")])).ExitCode);
+        using (var open = new FileStream(_scene.At("open.csv"), FileMode.Create, FileAccess.ReadWrite, FileShare.ReadWrite))
+        {
+            ToolRun run = await ToolRun.Of([.. predict, "--out", string.Create(System.Globalization.CultureInfo.InvariantCulture, $"/dev/fd/{open.SafeFileHandle.DangerousGetHandle()}")]);
+            Assert.True(run.ExitCode == 0, run.Error);
+        }
+
+        Assert.Equal(File.ReadAllText(_scene.At("scores.csv")), File.ReadAllText(_scene.At("open.csv")));
     }
 
     [Fact]

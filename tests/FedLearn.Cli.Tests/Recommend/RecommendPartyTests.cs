@@ -187,6 +187,7 @@ public sealed class RecommendPartyTests : IDisposable
         await RefusedAsync(CliErrors.OptionsDisagree, service, "--evaluate", "--predict", lists);
         await RefusedAsync(CliErrors.OptionsDisagree, service, "--evaluate", "--service");
         await RefusedAsync(CliErrors.OptionsDisagree, taste, "--evaluate", "--serve");
+        await RefusedAsync(CliErrors.OptionsDisagree, taste, "--predict", lists, "--serve");
         await RefusedAsync(CliErrors.OptionsDisagree, taste, "--predict", lists, "--k", "5");
         await RefusedAsync(CliErrors.Usage, service, "--predict", users, "--users", users);
         await RefusedAsync(RecommendErrors.ListLength, service, "--predict", lists, "--k", "0");

@@ -197,6 +197,7 @@ public class RecommendTests
         Assert.True(predicted.ExitCode == 0, predicted.Error);
         Assert.Equal(lists.Where(row => row[1] == "1"), Rows(scene.At("predicted.csv")).Where(row => row[1] == "1"));
         Assert.Contains("disclosed its vectors", predicted.Error, StringComparison.Ordinal);
+        Assert.Contains($"{RecommendScene.Users} lists written: {scene.At("predicted.csv")}", predicted.Error, StringComparison.Ordinal);
         // The document has it too, and which users whom is told of; nothing of samples, of which a list has none.
         Assert.Contains(document["warnings"]!.AsArray(), w => ((string)w!).Contains("disclosed its vectors", StringComparison.Ordinal));
         Assert.Contains(document["alignment"]!["leaks"]!.AsArray(), l => ((string)l!).StartsWith("every view learns which of its users", StringComparison.Ordinal));

@@ -508,7 +508,8 @@ public class ServiceTests
         }
 
         await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--config", telco);
-        await RefusedAsync(CliErrors.OptionsDisagree, 2, "--config", bank, "--health", "127.0.0.1:0");
+        foreach (string[] ofService in (string[][])[["--health", "127.0.0.1:0"], ["--results", "results"], ["--stop-seconds", "5"]])
+            await RefusedAsync(CliErrors.OptionsDisagree, 2, ["--config", bank, .. ofService]);
         foreach (string[] alone in (string[][])[["--model", "m"], ["--serve"], ["--digest"], ["--predict", "p.csv"], ["--evaluate"], ["--report", "r.json"], ["--html", "r.html"], ["--json"]])
             await RefusedAsync(CliErrors.OptionsDisagree, 2, ["--service", "--config", bank, .. alone]);
         await RefusedAsync(RunFileErrors.OutOfRange, 2, "--service", "--config", bank, "--stop-seconds", "0");

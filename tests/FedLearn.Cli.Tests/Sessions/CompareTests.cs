@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text.Json.Nodes;
@@ -100,6 +101,7 @@ public class CompareTests
         Assert.False((bool)document["complete"]!);
         Assert.Equal(("ok", 1), ((string)Row(document, "none")["status"]!, (int)Row(document, "none")["timing"]!["repeats"]!));
         Assert.Empty(document["ledger"]!["charges"]!.AsArray());
+        Assert.Equal("Nothing was charged.", (string)document["ledger"]!["note"]!);
     }
 
     [Fact]
@@ -362,8 +364,9 @@ public class CompareTests
     public async Task Compare_RowOverTheLifetimeBudget_IsARefusedRow()
     {
         using var scene = new Scene();
-        // All rows at epsilon 1 together fit; none at 6 does, and their cost counts for nobody.
-        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("parties.1.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 4, "delta": 0.001 } }""")))), "--epsilons", "1,6");
+        // All rows at epsilon 1 together fit. None at 6 does at the telephone company, and their cost counts for nobody: at the bank, each of them would fit.
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("parties.0.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 7, "delta": 0.001 } }""")),
+            ("parties.1.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 4, "delta": 0.001 } }""")))), "--epsilons", "1,6");
         foreach (string calibration in (string[])["paper", "tight"])
         {
             Assert.Equal("ok", (string)Row(document, "hdp-vfl", calibration, 1)["status"]!);
@@ -401,6 +404,21 @@ public class CompareTests
         Assert.Equal(3, new SqliteLedger(scene.At("telco.ledger.db")).Entries.Count);
     }
 
+    /// <summary>What was spent on labels alone counts for the same people, as the ledger itself counts it.</summary>
+    [Fact]
+    public async Task Compare_LifetimeBudgetSpentOnLabels_IsRefusedBeforeTheFirst()
+    {
+        using var scene = new Scene();
+        (string, JsonNode?) budget = ("parties.0.ledger", JsonNode.Parse("""{ "budget": { "epsilon": 6.5, "delta": 0.001 } }"""));
+        ToolRun labels = await ToolRun.Of("train", "--config", scene.Named("labels.job.json", Scene.Private(("privacy.mode", "label-dp"), ("privacy.epsilon", 5), budget)));
+        Assert.True(labels.ExitCode == 0, labels.Error);
+        int before = new SqliteLedger(scene.At("bank.ledger.db")).Entries.Count;
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Settings(budget)), "--json", "--epsilons", "1", "--he", "paillier", "--repeats", "1");
+        Assert.Equal((5, ""), (run.ExitCode, run.Output));
+        Assert.Contains("together at 'bank'", run.Error, StringComparison.Ordinal);
+        Assert.Equal(before, new SqliteLedger(scene.At("bank.ledger.db")).Entries.Count);
+    }
+
     [Fact]
     public async Task Compare_EveryRowRefused_EndsWithTheErrorOfTheFirst()
     {
@@ -433,6 +451,9 @@ public class CompareTests
         Assert.Equal(hasRanges, notes.Any(n => n.StartsWith("training.stepSize 0.05 is short for", StringComparison.Ordinal)));
         Assert.Equal(!hasRanges, notes.Contains("The job leaves scaling out and a numeric field has no declared range: rows without noise standardise, and private rows are refused."));
         Assert.Equal("ok", (string)Row(document, "guest-only")["status"]!);
+        // All private rows are refused, be it by the job or once a table was read: the document speaks of no charges.
+        Assert.All(document["rows"]!.AsArray().Where(r => r!["epsilon"] is not null), r => Assert.Equal("refused", (string)r!["status"]!));
+        Assert.Equal((0, "Nothing was charged."), (document["ledger"]!["charges"]!.AsArray().Count, (string)document["ledger"]!["note"]!));
     }
 
     /// <summary>By default a step depends on the intercept, of which rows without noise have another: 1/(3/4 + l2) with it, else 1/(1/2 + l2).</summary>
@@ -487,6 +508,77 @@ public class CompareTests
             Assert.Null(row["relative"]!["trainingBytes"]);
             Assert.Contains("Only 1 of the job's epochs", (string)row["note"]!, StringComparison.Ordinal);
         }
+    }
+
+    /// <summary>Ids are compared once, and not in each run: a peer may cap how often that is done, and every time tells what it tells.</summary>
+    [Fact]
+    public async Task Compare_Psi_AlignsOnceAndHasTheRowsOfHashedIds()
+    {
+        Sodium.Require();
+        using var scene = new Scene();
+        (JsonObject hashed, _) = await CompareAsync(scene.Job(Settings()), "--epsilons", "1", "--he", "paillier");
+        (JsonObject psi, _) = await CompareAsync(scene.Job(Settings(("alignment", "psi"))), "--epsilons", "1", "--he", "paillier");
+        foreach (string mode in (string[])["none", "guest-only"])
+            Assert.Equal(Row(hashed, mode)["metrics"]!.ToJsonString(), Row(psi, mode)["metrics"]!.ToJsonString());
+        Assert.Equal("ok", (string)Row(psi, "hdp-vfl", "tight", 1)["status"]!);
+        foreach (string party in (string[])["bank", "telco"])
+            Assert.Equal(Scene.Common, Assert.Single(new SqliteAlignmentLog(scene.At($"{party}.ledger.db")).Alignments).CommonIds);
+    }
+
+    /// <summary>The active party alone tests on the rows that all others test on.</summary>
+    [Fact]
+    public async Task Compare_SplitByAFile_IsThatOfEveryRow()
+    {
+        using var scene = new Scene();
+        scene.Write("split.csv", ["id,split", .. scene.Cells("bank.csv").Concat(scene.Cells("telco.csv")).Select(r => r["id"]).Distinct().Select((id, i) => $"{id},{(i % 4 == 0 ? "test" : "train")}")]);
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("evaluation.split", JsonNode.Parse("""{ "path": "split.csv" }""")))), "--epsilons", "1", "--he", "paillier");
+        int tested = (int)Row(document, "none")["testRows"]!;
+        Assert.InRange(tested, Scene.Common / 5, Scene.Common / 3);
+        Assert.All((JsonObject[])[Row(document, "guest-only"), Row(document, "hdp-vfl", "tight", 1)], r => Assert.Equal(("ok", tested, Scene.Common - tested), ((string)r["status"]!, (int)r["testRows"]!, (int)r["trainRows"]!)));
+    }
+
+    [Fact]
+    public async Task Compare_JobWithoutIntercept_GivesNoRowOne()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("model.intercept", false))), "--epsilons", "1", "--he", "paillier");
+        Assert.All((JsonObject[])[Row(document, "none"), Row(document, "guest-only"), Row(document, "hdp-vfl", "tight", 1), Row(document, "one-round", null, 1)], r => Assert.Equal("ok", (string)r["status"]!));
+        string[] notes = [.. document["notes"]!.AsArray().Select(n => (string)n!)];
+        Assert.Contains("The job leaves these keys out, and every row has the private default: preprocessing.scaling declared, preprocessing.rows clip.", notes);
+        Assert.DoesNotContain(notes, n => n.Contains("intercept", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Compare_TablesWithoutCommonRows_AreRefusedBeforeARunIsPaidFor()
+    {
+        using var scene = new Scene();
+        scene.Write("telco.csv", ["id,calls,debt", .. scene.Cells("telco.csv").Select(r => $"{r["id"].ToUpperInvariant()},{r["calls"]},{r["debt"]}")]);
+        ToolRun run = await ToolRun.Of("compare", "--config", scene.Job(Settings()), "--json", "--epsilons", "1", "--he", "paillier");
+        Assert.Equal((3, ""), (run.ExitCode, run.Output));
+        Assert.Contains("the parties have no common rows", run.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("1 of ", run.Error, StringComparison.Ordinal);
+        Assert.Empty(scene.Ledgers);
+    }
+
+    /// <summary>One row of each, however often and in whatever order they are named.</summary>
+    [Fact]
+    public void Compare_ListsWithRepetitions_NameEachOnce()
+    {
+        string[] args = ["compare", "--config", "job.json", "--epsilons", "10,1,1.0,0.1,1e1", "--he", "paillier,ckks,paillier"];
+        ParseResult parsed = RootCommandFactory.Create(args).Parse(args);
+        Assert.Empty(parsed.Errors);
+        Assert.Equal([.1, 1, 10], parsed.GetRequiredValue<double[]>("--epsilons"));
+        Assert.Equal(["ckks", "paillier"], parsed.GetRequiredValue<string[]>("--he"));
+    }
+
+    [Fact]
+    public async Task Compare_GrpcInOneProcess_HasNoMemoryOfARow()
+    {
+        using var scene = new Scene();
+        (JsonObject document, _) = await CompareAsync(scene.Job(Settings(("transport.kind", "grpc"))), "--epsilons", "1", "--he", "paillier", "--in-process");
+        Assert.Null(Row(document, "none")["peakMemoryBytes"]);
+        Assert.Contains(document["notes"]!.AsArray(), n => ((string)n!).StartsWith("All parties ran in one process", StringComparison.Ordinal));
+        Assert.True((double)document["timing"]!["totalSeconds"]! > 0);
     }
 
     [Fact]

@@ -223,6 +223,47 @@ public class TuningTests
         Assert.Contains(report["warnings"]!.AsArray(), w => ((string)w!).Contains("this report has no model", StringComparison.Ordinal));
     }
 
+    /// <summary>The table says which candidate is best, and the run that would have made its model failed: on a full disk, for instance.</summary>
+    [Fact]
+    public async Task Tune_ChosenCannotBeSaved_WritesTheWholeTableWithoutAModelAndFails()
+    {
+        using var scene = new Scene();
+        ToolRun run = await ToolRun.Meanwhile("candidate 2 of 2 (model.l2 0.003) has the best mean logLoss", () => scene.Write("models", "a file in the way of the folder"),
+            "train", "--config", scene.Job(), "--cross-validate", "3", "--grid", Grid, "--metric", "logLoss", "--model", scene.At("models"), "--report", scene.At("report.json"));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("(FL2102)", run.Error, StringComparison.Ordinal);
+        JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!, tuning = report["tuning"]!;
+        Assert.Equal((true, 1), ((bool)tuning["complete"]!, (int)tuning["chosen"]!));
+        Assert.All(report["parties"]!.AsArray(), p => Assert.Null(p!["model"]!["weightsSha256"]));
+        Assert.Contains(report["warnings"]!.AsArray(), w => ((string)w!).Contains("this report has no model", StringComparison.Ordinal));
+    }
+
+    /// <summary>Another job over the same people spends what was left for the runs to come.</summary>
+    [Fact]
+    public async Task Tune_BudgetSpentMeanwhile_WritesTheTableOfTheRunsThatWerePaidForAndFails()
+    {
+        using var scene = new Scene();
+        double all = PrivacyTotal.OfMu(Math.Sqrt(9) * GaussianDp.Mu(1, 0.001)).Epsilon(0.001);
+        string job = scene.Job(Scene.Private(("parties.1.ledger.budget", new JsonObject { ["epsilon"] = all + 0.001, ["delta"] = 0.001 })));
+        ToolRun run = await ToolRun.Meanwhile("candidate 2 of 3 (training.stepSize 1), fold 2 of 3", () =>
+        {
+            var ledger = new SqliteLedger(scene.At("telco.ledger.db"));
+            PrivacyCharge spent = ledger.Entries[0].Charge;
+            using IPrivacyReservation other = ledger.Reserve(spent with { RunId = PrivacyCharge.NewRunId(), JobName = "another", MuSquared = 5 * spent.MuSquared });
+            other.Settle(1);
+        }, "train", "--config", job, "--cross-validate", "3", "--grid", "training.stepSize=0.5,1,2", "--report", scene.At("report.json"));
+        Assert.True(run.ExitCode == 5, run.Error);
+        Assert.Contains("(FL5020)", run.Error, StringComparison.Ordinal);
+        JsonNode report = JsonNode.Parse(File.ReadAllText(scene.At("report.json")))!, tuning = report["tuning"]!;
+        Assert.False((bool)tuning["complete"]!);
+        Assert.Null(tuning["chosen"]);
+        // No later candidate is begun.
+        Assert.Equal([3, 1, 0], tuning["candidates"]!.AsArray().Select(c => Scores(c!).Length));
+        Assert.DoesNotContain("candidate 3 of 3", run.Error, StringComparison.Ordinal);
+        Assert.Contains("the tuning was ended by an error (FL5020): 4 of its 9 runs ended, and the table is partial", report["warnings"]!.AsArray().Select(w => (string)w!));
+        Assert.Equal(4, (int)tuning["cost"]!.AsArray().Single(c => (string)c!["party"]! == "telco")!["runs"]!);
+    }
+
     [Fact]
     public async Task Tune_EveryTransport_GivesTheSameTable()
     {

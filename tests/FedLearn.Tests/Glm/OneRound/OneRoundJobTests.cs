@@ -59,6 +59,24 @@ public class OneRoundJobTests
         Assert.Equal(results[0].Test, again[0].Test);
     }
 
+    /// <summary>The scores of each passive party enter the fit and the noise that it reckons with, whichever of them comes first.</summary>
+    [Theory]
+    [InlineData("binomial", "p1")]
+    [InlineData("binomial", "p2")]
+    [InlineData("gaussian", "p1")]
+    [InlineData("gaussian", "p2")]
+    public async Task Train_OtherScoresOfOnePassiveParty_IsAnotherModel(string family, string party)
+    {
+        VerticalData data = VerticalData.Random(1, family, 200, 2, 2, 3);
+        GlmJob job = Job(data, family, range: (-3, 3));
+        // The same scores on a lattice four times as wide, which tells of four times the noise; and others with the same noise.
+        async Task<string> TrainAsync(double units, int negative) => (await RecordedSession.TrainAsync(job, data.Inputs(), m => m is { Name: "training scores", Payload: Scores scores } && m.From == party
+            ? new Scores(LatticeVector.Pack([.. Enumerable.Range(0, scores.Length).Select(i => i % 3 == negative ? -units : units)], 1 / units, 8)) : null)).Results[0].Model.WeightsSha256;
+        (_, GlmPartyResult[] own) = await RecordedSession.TrainAsync(job, data.Inputs());
+        string sure = await TrainAsync(4, 0), unsure = await TrainAsync(1, 0), other = await TrainAsync(1, 1);
+        Assert.Equal(4, new[] { own[0].Model.WeightsSha256, sure, unsure, other }.Distinct().Count());
+    }
+
     /// <summary>A power of two, which rounds nothing: the model in another unit of the label is the same.</summary>
     [Fact]
     public async Task Train_LabelInAnotherUnit_IsTheSameModelInThatUnit()

@@ -80,7 +80,8 @@ internal static class Tool
 
     private static int Report(TextWriter error, FedLearnException e)
     {
-        error.WriteLine($"fedlearn: {e.Message}");
+        // A place that is a command says whose message it is.
+        error.WriteLine(e.Message.StartsWith("fedlearn ", StringComparison.Ordinal) ? e.Message : $"fedlearn: {e.Message}");
         error.WriteLine($"See {PageOf(e.Id)}");
         return e.ExitCode;
     }

@@ -121,6 +121,7 @@ public class ToolTests
         ToolRun run = await ToolRun.Of(args);
         Assert.Equal((2, ""), (run.ExitCode, run.Output));
         Assert.Contains("(FL2100)", run.Error, StringComparison.Ordinal);
+        Assert.StartsWith($"fedlearn {args[0]}", run.Error, StringComparison.Ordinal); // and not once more before it
         Assert.Contains($"'{args[^2]}'", run.Error, StringComparison.Ordinal);
     }
 

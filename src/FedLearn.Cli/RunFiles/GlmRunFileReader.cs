@@ -378,7 +378,7 @@ internal sealed class GlmRunFileReader(string path, OwnSide? self = null, IReadO
     private GlmHeOptions He(Section section, PrivacyMode mode)
     {
         var defaults = new GlmHeOptions();
-        int? bits = section.Count("keyBits", 2048, 3072);
+        int? bits = section.Count("keyBits", 1, int.MaxValue);
         if (bits is not (null or 2048 or 3072))
             section.Fault(RunFileErrors.OutOfRange, "keyBits", "is neither 2048 nor 3072.", "Write 2048, or 3072 for 128 bits of security.");
         _engine = new HeEngineSettings { Engine = section.Word("engine", Words.Engines, SealEngine.Auto), Workers = section.Count("workers", 1, 64) ?? (Self is null ? null : Math.Min(64, Environment.ProcessorCount)) };

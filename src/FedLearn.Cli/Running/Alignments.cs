@@ -63,7 +63,7 @@ internal static class Alignments
 
     /// <summary>Tells progress of an alignment as progress of a job; null for nobody.</summary>
     public static IProgress<AlignmentProgress>? Progress(IProgress<JobProgress>? progress) => progress is null ? null : new SynchronousProgress<AlignmentProgress>(p =>
-        progress.Report(new JobProgress(p.Party, $"alignment with '{p.Peer}', id", (int)Math.Min(p.Done, int.MaxValue), (int)Math.Min(p.Total, int.MaxValue), null)));
+        progress.Report(new JobProgress(p.Party, $"alignment with '{p.Peer}', step", (int)Math.Min(p.Done, int.MaxValue), (int)Math.Min(p.Total, int.MaxValue), null)));
 }
 
 /// <summary>A log in a party's ledger that remembers what this process wrote to it.</summary>

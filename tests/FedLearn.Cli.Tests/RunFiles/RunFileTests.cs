@@ -467,7 +467,8 @@ public sealed class RunFileTests : IDisposable
     [InlineData("training.optimizer", "\"lbfgs\"", "optimizer")]
     [InlineData("training.momentum", "0.9", "momentum")]
     [InlineData("training.earlyStopping", "{ \"patience\": 3 }", "earlyStopping")]
-    [InlineData("privacy.he.keyBits", "2050", "keyBits")]
+    [InlineData("privacy.he.keyBits", "2050", "keyBits: is neither 2048 nor 3072")]
+    [InlineData("privacy.he.keyBits", "1024", "keyBits: is neither 2048 nor 3072")]
     [InlineData("privacy.he.scheme", "\"bfv\"", "scheme")]
     [InlineData("privacy.evaluation", "\"charged\"", "evaluation")]
     public void Load_WhatEncryptionCannotDo_IsAFaultOfTheFile(string path, string json, string part) =>
